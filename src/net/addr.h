@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef SPLICED_NET_ADDR_H
+#define SPLICED_NET_ADDR_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <netinet/in.h>
+
+/*
+ * An address as CONFIG.md writes it, and the socket address that it means.
+ * Plain data: it may be copied and may live in shared memory.
+ */
+
+enum addr_kind {
+        ADDR_NONE,
+        ADDR_IP,        /* 10.0.0.1:80, [::1]:80 */
+        ADDR_ANY,       /* :80, every address: dual stack */
+        ADDR_UNIX,      /* unix:/path and unix:@abstract */
+        ADDR_HOST,      /* host.name:80, to be resolved */
+};
+
+struct addr {
+        enum addr_kind kind;
+        socklen_t len;                  /* of sa; for an abstract name its exact length; 0 for ADDR_HOST */
+        union {
+                struct sockaddr sa;
+                struct sockaddr_in in;
+                struct sockaddr_in6 in6;
+                struct sockaddr_un un;
+        };
+};
+
+/* Bytes that addr_format() may write, the NUL included: "unix:" and a path of 107 bytes, each perhaps escaped as \xNN. */
+#define ADDR_STRLEN 448
+
+/*
+ * Parses text.  ADDR_HOST yields kind only: host and port stay in the text
+ * (addr_split_host()).  ADDR_ANY yields in6 with in6addr_any and the port.
+ * A v4-mapped IPv6 address becomes plain IPv4.  Port 0 is refused.
+ * Returns 0, or -EINVAL with *why set to a static text that says what is
+ * wrong and what is allowed ("port must be 1 to 65535", "a UNIX path is at
+ * most 107 bytes long", ...).
+ */
+int addr_parse(struct addr *addr, const char *text, const char **why);
+
+/* Splits "host.name:80" into host (size bytes at least text's length + 1) and port.  Returns 0 or -EINVAL. */
+int addr_split_host(const char *text, char *host, size_t size, uint16_t *port);
+
+/*
+ * Writes a socket address as a user writes it: "10.0.0.1:80", "[::1]:80",
+ * "unix:/path", "unix:@name" (odd bytes as \xNN); a v4-mapped address as v4;
+ * an unnamed AF_UNIX address as "unix".  Returns buf.
+ */
+char *addr_format(const struct sockaddr *sa, socklen_t len, char *buf, size_t size);
+
+/* Turns a v4-mapped in6 into in, in place; anything else is left alone. */
+void addr_unmap(struct addr *addr);
+
+/* AF_INET, AF_INET6 or AF_UNIX; AF_UNSPEC for ADDR_HOST and ADDR_NONE. */
+int addr_family(const struct addr *addr);
+
+/* Whether both mean the same socket address. */
+int addr_equal(const struct addr *a, const struct addr *b);
+
+#endif
