@@ -49,6 +49,7 @@ AC_DEFUN([SPLICED_SANITIZERS], [
     # Fortified string functions hide overflows from the sanitizers, so only without them.
     AS_CASE([" $CFLAGS "], [*" -O0 "*], [], [SPLICED_CFLAGS="$SPLICED_CFLAGS -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2"])
   ])
+  AC_SUBST([SPLICED_SANITIZERS], [$spliced_sanitizers])
 ])
 
 AC_DEFUN([SPLICED_COVERAGE], [
