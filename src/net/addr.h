@@ -32,26 +32,39 @@ struct addr {
         };
 };
 
-/* Bytes that addr_format() may write, the NUL included: "unix:" and a path of 107 bytes, each perhaps escaped as \xNN. */
+/* Bytes that addr_format() may write, the NUL included: "unix:" and a path of 108 bytes, each perhaps escaped as \xNN. */
 #define ADDR_STRLEN 448
 
 /*
  * Parses text.  ADDR_HOST yields kind only: host and port stay in the text
  * (addr_split_host()).  ADDR_ANY yields in6 with in6addr_any and the port.
- * A v4-mapped IPv6 address becomes plain IPv4.  Port 0 is refused.
+ * A v4-mapped IPv6 address becomes plain IPv4.  Port 0 is refused.  An IPv6
+ * address may name an interface ([fe80::1%eth0]:80, or its number).  Bytes of
+ * a UNIX path or name stand for themselves: nothing is unescaped.
  * Returns 0, or -EINVAL with *why set to a static text that says what is
  * wrong and what is allowed ("port must be 1 to 65535", "a UNIX path is at
- * most 107 bytes long", ...).
+ * most 107 bytes long", ...) and *addr zeroed.
  */
 int addr_parse(struct addr *addr, const char *text, const char **why);
 
-/* Splits "host.name:80" into host (size bytes at least text's length + 1) and port.  Returns 0 or -EINVAL. */
+/*
+ * Parses a local address to connect from: numeric, of ADDR_IP, with or without
+ * a port and brackets ("10.0.0.1", "2001:db8::1", "[2001:db8::1]:5000"); port
+ * 0, as without one, leaves the choice to the kernel.  Returns as addr_parse().
+ */
+int addr_parse_source(struct addr *addr, const char *text, const char **why);
+
+/*
+ * Splits "host.name:80" into host (size bytes: text's length + 1 is always
+ * enough) and port.  Returns 0, or -EINVAL where text is no ADDR_HOST.
+ */
 int addr_split_host(const char *text, char *host, size_t size, uint16_t *port);
 
 /*
  * Writes a socket address as a user writes it: "10.0.0.1:80", "[::1]:80",
  * "unix:/path", "unix:@name" (odd bytes as \xNN); a v4-mapped address as v4;
- * an unnamed AF_UNIX address as "unix".  Returns buf.
+ * an unnamed AF_UNIX address as "unix".  An interface is given by its number,
+ * so no system call is made.  Cut to size where that is under ADDR_STRLEN.  Returns buf.
  */
 char *addr_format(const struct sockaddr *sa, socklen_t len, char *buf, size_t size);
 
@@ -61,7 +74,7 @@ void addr_unmap(struct addr *addr);
 /* AF_INET, AF_INET6 or AF_UNIX; AF_UNSPEC for ADDR_HOST and ADDR_NONE. */
 int addr_family(const struct addr *addr);
 
-/* Whether both mean the same socket address. */
+/* Whether both mean the same socket address; ADDR_HOST and ADDR_NONE have none and equal nothing. */
 int addr_equal(const struct addr *a, const struct addr *b);
 
 #endif
