@@ -20,13 +20,18 @@ enum sockopt_id {
         SOCKOPT_N
 };
 
-/* How a value is written in the config; values are kept as SI base: bytes, ms (durations), 0/1 (booleans), bytes/s. */
+/*
+ * How a value is written in the config; values are kept as SI base: bytes, ms
+ * (durations), 0/1 (booleans), bytes/s.  busy-poll is a number of microseconds.  A
+ * duration or rate whose min is 0 may be `off`, which is kept as 0
+ * (user-timeout, pacing-rate).  Keepalive's times are rounded up to whole seconds.
+ */
 enum sockopt_type { SOCKOPT_BOOL, SOCKOPT_NUMBER, SOCKOPT_SIZE, SOCKOPT_DURATION, SOCKOPT_RATE, SOCKOPT_STRING };
 
 struct sockopt_spec {
         const char *name;               /* the config's key */
         enum sockopt_type type;
-        int64_t min, max;               /* inclusive, in the kept unit; for strings max is the length */
+        int64_t min, max;               /* inclusive, in the kept unit; for strings of the length */
         uint8_t both_domains;           /* also for AF_UNIX */
 };
 
@@ -54,7 +59,8 @@ void sockopt_overlay(struct sockopt_set *set, const struct sockopt_set *over);
  *   LISTENER  before bind on a listening socket; accepted sockets inherit all
  *             of it (a test pins that for this kernel, option by option)
  *   ACCEPTED  what an accepted socket does not inherit; mostly empty, so
- *             that accept costs no system call
+ *             that accept costs no system call: priority and quickack for
+ *             TCP, rcvbuf and sndbuf for AF_UNIX
  *   CONNECT   on a server socket, before connect
  *   LATER     on a server socket that has lived for a while: what only matters
  *             to a connection that idles (keepalive, user-timeout), so that short sessions need not pay
@@ -63,7 +69,8 @@ enum sockopt_stage { SOCKOPT_LISTENER, SOCKOPT_ACCEPTED, SOCKOPT_CONNECT, SOCKOP
 
 /*
  * Applies to fd what the stage asks.  Options that AF_UNIX does not have are
- * skipped for it.  Returns 0, or -errno of the first failure, with *failed
+ * skipped for it.  family is that of the socket, so AF_INET6 for what a
+ * dual-stack listener accepted.  Any thread.  Returns 0, or -errno of the first failure, with *failed
  * naming the option (its value is in the set: sockopt_format()).  Does not own fd.
  */
 int sockopt_apply(int fd, int family, const struct sockopt_set *set, enum sockopt_stage stage, enum sockopt_id *failed);
@@ -79,7 +86,9 @@ char *sockopt_format(const struct sockopt_set *set, enum sockopt_id id, char *bu
 
 /*
  * Reads back from the kernel what an option is on fd, in the kept unit; strings go to the set's members.
- * Returns 0 or -errno (-EOPNOTSUPP where the option has no reading or the family lacks it).
+ * That is what the kernel made of it: rcvbuf and sndbuf are twice what was asked, or cut to its limits; maxseg
+ * of a connection is the one in force.  Marks the option as set.
+ * Returns 0 or -errno (-EOPNOTSUPP where the family lacks the option).
  */
 int sockopt_read(int fd, int family, enum sockopt_id id, struct sockopt_set *set);
 
