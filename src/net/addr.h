@@ -32,7 +32,7 @@ struct addr {
         };
 };
 
-/* Bytes that addr_format() may write, the NUL included: "unix:" and a path of 108 bytes, each perhaps escaped as \xNN. */
+/* Bytes that addr_format() may write, the NUL included: "unix:" and a path of 108 bytes, each escaped as \xNN. */
 #define ADDR_STRLEN 448
 
 /*

@@ -154,7 +154,7 @@ static int sockopt_set_pacing(int fd, int64_t value) {
         return sys_setsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &v, sizeof(v));
 }
 
-/* A listener takes a queue's length: the kernel cuts it down to net.core.somaxconn, and the backlog bounds it as well. */
+/* A listener takes a queue's length: the kernel cuts it to net.core.somaxconn, and the backlog bounds it as well. */
 static int sockopt_set_fastopen(int fd, int64_t on, enum sockopt_stage stage) {
         if (stage == SOCKOPT_LISTENER) {
                 return sockopt_set_u32(fd, IPPROTO_TCP, TCP_FASTOPEN, on ? INT_MAX : 0);
@@ -196,7 +196,8 @@ static int sockopt_set_one(int fd, int family, const struct sockopt_set *set, en
         return sockopt_set_u32(fd, kernel->level6, kernel->name6, value);
 }
 
-int sockopt_apply(int fd, int family, const struct sockopt_set *set, enum sockopt_stage stage, enum sockopt_id *failed) {
+int sockopt_apply(int fd, int family, const struct sockopt_set *set, enum sockopt_stage stage,
+                  enum sockopt_id *failed) {
         uint32_t wanted = sockopt_wanted(family, set, stage);
 
         /* In the order of the ids: a tos also changes the priority, so priority comes after it. */
@@ -221,14 +222,14 @@ int sockopt_protocol(int family, const struct sockopt_set *set) {
 
 /* The largest unit that leaves nothing over. */
 static void sockopt_format_size(int64_t value, const char *suffix, char *buf, size_t size) {
-        static const char units[] = "KMG";
-        int unit = -1;
+        static const char *const units[] = { "", "K", "M", "G" };
+        size_t unit = 0;
 
-        while (unit < 2 && value > 0 && value % 1024 == 0) {
+        while (unit < 3 && value > 0 && value % 1024 == 0) {
                 value /= 1024;
                 ++unit;
         }
-        snprintf(buf, size, "%lld%.*s%s", (long long)value, unit >= 0, unit >= 0 ? &units[unit] : "", suffix);
+        snprintf(buf, size, "%lld%s%s", (long long)value, units[unit], suffix);
 }
 
 static void sockopt_format_duration(int64_t ms, char *buf, size_t size) {
