@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: ISC */
+#include "engine/arena.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* Records are 64-byte aligned and slabs page-aligned, so that no two threads' records share a cache line by accident of place. */
+#define ARENA_PAGE 4096u
+
+static uint64_t arena_round(uint64_t n) {
+        return (n + ARENA_PAGE - 1) / ARENA_PAGE * ARENA_PAGE;
+}
+
+int arena_init(struct arena *arena, const uint32_t sizes[ARENA_SLABS], const uint32_t counts[ARENA_SLABS]) {
+        struct arena_extent extents[ARENA_SLABS];
+        uint64_t size = arena_round(sizeof(struct arena_head));
+        void *map;
+        int fd;
+
+        *arena = ARENA_NULL;
+        for (int i = 0; i < ARENA_SLABS; i++) {
+                extents[i] = (struct arena_extent){ .offset = size, .size = sizes[i], .count = counts[i] };
+                size += arena_round((uint64_t)sizes[i] * counts[i]);
+        }
+        if (size > (uint64_t)SIZE_MAX / 2)
+                return -EOVERFLOW;
+
+        fd = memfd_create("spliced-arena", MFD_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        if (ftruncate(fd, (off_t)size) < 0)
+                goto fail;
+        map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+        if (map == MAP_FAILED)
+                goto fail;
+
+        arena->fd = fd;
+        arena->head = map;
+        *arena->head = (struct arena_head){ .magic = ARENA_MAGIC, .layout = ARENA_LAYOUT, .slabs = ARENA_SLABS,
+                                            .size = size, .next_session = 1 };
+        for (int i = 0; i < ARENA_SLABS; i++)
+                arena->head->extents[i] = extents[i];
+        return 0;
+
+fail:;
+        int r = -errno;
+        close(fd);
+        return r;
+}
+
+void arena_deinit(struct arena *arena) {
+        if (arena->head)
+                munmap(arena->head, arena->head->size);
+        if (arena->fd >= 0)
+                close(arena->fd);
+        *arena = ARENA_NULL;
+}
+
+void *arena_slab(const struct arena *arena, enum arena_slab slab) {
+        return (char *)arena->head + arena->head->extents[slab].offset;
+}
+
+uint32_t arena_count(const struct arena *arena, enum arena_slab slab) {
+        return arena->head->extents[slab].count;
+}
+
+int arena_list_init(struct arena_list *list, uint32_t count) {
+        void *map = mmap(NULL, (count + 1) * sizeof(uint32_t), PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+        *list = (struct arena_list){ .lock = PTHREAD_MUTEX_INITIALIZER, .free = ARENA_NONE, .count = count };
+        if (map == MAP_FAILED)
+                return -errno;
+        list->next = map;
+        return 0;
+}
+
+void arena_list_deinit(struct arena_list *list) {
+        if (list->next)
+                munmap(list->next, (list->count + 1) * sizeof(uint32_t));
+        list->next = NULL;
+}
+
+uint32_t arena_list_take(struct arena_list *list) {
+        uint32_t index = ARENA_NONE;
+
+        pthread_mutex_lock(&list->lock);
+        if (list->free != ARENA_NONE) {
+                index = list->free;
+                list->free = list->next[index];
+        } else if (list->fresh < list->count)
+                index = list->fresh++;
+        pthread_mutex_unlock(&list->lock);
+        return index;
+}
+
+void arena_list_give(struct arena_list *list, uint32_t index) {
+        pthread_mutex_lock(&list->lock);
+        list->next[index] = list->free;
+        list->free = index;
+        pthread_mutex_unlock(&list->lock);
+}
+
+uint32_t arena_list_bound(struct arena_list *list) {
+        uint32_t bound;
+
+        pthread_mutex_lock(&list->lock);
+        bound = list->fresh;
+        pthread_mutex_unlock(&list->lock);
+        return bound;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: ISC */
+#include "engine/poller.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <sys/epoll.h>
+
+_Static_assert(POLLER_IN == EPOLLIN && POLLER_PRI == EPOLLPRI && POLLER_OUT == EPOLLOUT && POLLER_ERR == EPOLLERR &&
+                       POLLER_HUP == EPOLLHUP && POLLER_RDHUP == EPOLLRDHUP,
+               "poller events are the kernel's");
+_Static_assert(sizeof(struct poller_event) == sizeof(struct epoll_event) &&
+                       offsetof(struct poller_event, key) == offsetof(struct epoll_event, data),
+               "a poller event is laid out as the kernel's");
+
+int poller_new(void) {
+        int fd = epoll_create1(EPOLL_CLOEXEC);
+
+        return fd < 0 ? -errno : fd;
+}
+
+static int poller_register(int poller, int fd, uint32_t events, uint64_t key) {
+        struct epoll_event event = { .events = events, .data.u64 = key };
+
+        return epoll_ctl(poller, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+int poller_add(int poller, int fd, uint64_t key) {
+        return poller_register(poller, fd, EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET, key);
+}
+
+int poller_add_listener(int poller, int fd, uint64_t key) {
+        return poller_register(poller, fd, EPOLLIN | EPOLLET | EPOLLEXCLUSIVE, key);
+}
+
+int poller_remove(int poller, int fd) {
+        return epoll_ctl(poller, EPOLL_CTL_DEL, fd, NULL) < 0 ? -errno : 0;
+}
+
+int poller_wait(int poller, struct poller_event *events, int max, int timeout_ms) {
+        int n = epoll_wait(poller, (struct epoll_event *)events, max, timeout_ms);
+
+        return n >= 0 ? n : errno == EINTR ? 0 : -errno;
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: ISC */
+#include "net/sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+#define SYS_RETRY(call)                                                                                                \
+        ({                                                                                                             \
+                ssize_t sys_result_;                                                                                   \
+                do                                                                                                     \
+                        sys_result_ = (call);                                                                          \
+                while (sys_result_ < 0 && errno == EINTR);                                                             \
+                sys_result_ < 0 ? -errno : sys_result_;                                                                \
+        })
+
+int sys_accept(int fd, struct sockaddr *sa, socklen_t *len) {
+        return (int)SYS_RETRY(accept4(fd, sa, len, SOCK_NONBLOCK | SOCK_CLOEXEC));
+}
+
+int sys_socket(int domain, int type, int protocol) {
+        return (int)SYS_RETRY(socket(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol));
+}
+
+int sys_bind(int fd, const struct sockaddr *sa, socklen_t len) {
+        return bind(fd, sa, len) < 0 ? -errno : 0;
+}
+
+int sys_connect(int fd, const struct sockaddr *sa, socklen_t len) {
+        /* Not retried on EINTR: the attempt goes on in the kernel, and connect(2) again would say EALREADY. */
+        return connect(fd, sa, len) < 0 ? (errno == EINTR ? -EINPROGRESS : -errno) : 0;
+}
+
+int sys_shutdown(int fd, int how) {
+        return shutdown(fd, how) < 0 ? -errno : 0;
+}
+
+int sys_close(int fd) {
+        /* Linux frees the descriptor even where it reports EINTR: a second close could hit a stranger's. */
+        return close(fd) < 0 ? -errno : 0;
+}
+
+int sys_getsockopt(int fd, int level, int name, void *value, socklen_t *len) {
+        return getsockopt(fd, level, name, value, len) < 0 ? -errno : 0;
+}
+
+int sys_setsockopt(int fd, int level, int name, const void *value, socklen_t len) {
+        return setsockopt(fd, level, name, value, len) < 0 ? -errno : 0;
+}
+
+ssize_t sys_recv(int fd, void *buf, size_t len, int flags) {
+        return SYS_RETRY(recv(fd, buf, len, flags | MSG_DONTWAIT));
+}
+
+ssize_t sys_recvmsg(int fd, struct msghdr *message, int flags) {
+        return SYS_RETRY(recvmsg(fd, message, flags | MSG_DONTWAIT));
+}
+
+ssize_t sys_send(int fd, const void *buf, size_t len, int flags) {
+        return SYS_RETRY(send(fd, buf, len, flags | MSG_DONTWAIT | MSG_NOSIGNAL));
+}
+
+ssize_t sys_write(int fd, const void *buf, size_t len) {
+        return SYS_RETRY(write(fd, buf, len));
+}
+
+ssize_t sys_splice(int from, int to, size_t len) {
+        return SYS_RETRY(splice(from, NULL, to, NULL, len, SPLICE_F_MOVE | SPLICE_F_NONBLOCK));
+}
+
+int sys_pipe(int ends[2]) {
+        return pipe2(ends, O_NONBLOCK | O_CLOEXEC) < 0 ? -errno : 0;
+}
+
+int sys_pipe_resize(int fd, int size) {
+        return (int)SYS_RETRY(fcntl(fd, F_SETPIPE_SZ, size));
+}
+
+int sys_pipe_size(int fd) {
+        return (int)SYS_RETRY(fcntl(fd, F_GETPIPE_SZ));
+}
+
+int sys_unsent(int fd) {
+        int n = 0;
+
+        return ioctl(fd, SIOCOUTQ, &n) < 0 ? -errno : n;
+}
+
+int64_t sys_clock_ms(void) {
+        return clock_now_ms();
+}
