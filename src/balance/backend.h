@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef SPLICED_BALANCE_BACKEND_H
+#define SPLICED_BALANCE_BACKEND_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "conf/conf.h"
+#include "engine/arena.h"
+#include "net/addr.h"
+
+/*
+ * Backends and the choice of a server: pure policy, no I/O.  What must outlive
+ * a process (a server's address and counters) is its record in the arena; what an
+ * algorithm keeps can be derived and lives in process memory.  All threads share a backend; its lock is
+ * held for the choice alone.
+ */
+
+#define SERVER_NAME_SIZE 64
+
+/* Record of slab ARENA_SERVERS, one a server.  addr is guarded by the backend's lock. */
+struct server_record {
+        char backend[SERVER_NAME_SIZE];         /* with name: how a later config finds it (cut to fit) */
+        char name[SERVER_NAME_SIZE];
+        struct addr addr;                       /* ADDR_NONE while a host name has not been resolved */
+        _Atomic uint32_t sessions;              /* that hold it now */
+        _Atomic uint64_t sessions_total;
+        _Atomic uint64_t connect_failed;
+};
+
+struct backend;
+
+/* An algorithm: one file, one row in backend.c.  All but init and deinit run under the backend's lock. */
+struct balance_algorithm {
+        const char *name;
+        int (*init)(struct backend *backend);           /* sets backend->state; 0 or -errno */
+        void (*deinit)(struct backend *backend);
+        /* The best of the servers whose entry in backend->eligible is set; there is one. */
+        unsigned (*pick)(struct backend *backend);
+};
+
+struct backend {
+        const struct conf_backend *conf;                /* borrowed */
+        const struct balance_algorithm *algorithm;
+        struct server_record *records;                  /* conf->n_servers of them, in the arena */
+        uint32_t first;                                 /* the number of records[0] in the slab */
+        pthread_mutex_t lock;
+        uint8_t *eligible;                              /* scratch for one choice, by server */
+        void *state;                                    /* the algorithm's */
+};
+
+/*
+ * Prepares a backend whose records begin at number `first` of the slab; they are zero when new.
+ * Returns 0 or -errno.  backend_deinit() is fine on a zeroed or failed one.
+ */
+int backend_init(struct backend *backend, const struct conf_backend *conf, const struct arena *arena, uint32_t first);
+void backend_deinit(struct backend *backend);
+
+/* Outcomes of backend_pick() other than a server. */
+#define BACKEND_NO_SERVER (-1)          /* none is usable: disabled, drained by weight 0, or without an address */
+#define BACKEND_ALL_TRIED (-2)          /* each usable one is among those tried */
+
+/*
+ * Chooses a server that is not among the n in `tried`: one that is no backup where
+ * there is one, else a backup.  On success the session counts as the server's
+ * (give it back by backend_release()) and *addr is the address to connect to.
+ * Returns the server's index in the backend, or one of the outcomes above.
+ */
+int backend_pick(struct backend *backend, const uint16_t *tried, unsigned n, struct addr *addr);
+
+/* A session has let go of the server. */
+void backend_release(struct backend *backend, unsigned server);
+
+/* Puts a resolved address in place; sessions that have the old one keep it. */
+void backend_set_address(struct backend *backend, unsigned server, const struct addr *addr);
+
+/* Whether the server has an address. */
+int backend_has_address(struct backend *backend, unsigned server);
+
+#endif
