@@ -11,18 +11,23 @@
 
 /*
  * Opens listening sockets.  For AF_UNIX paths: owner, group and mode are right
- * before the path is visible (bound under a temporary name beside it and renamed), a stale
- * path is replaced, a live one is left alone.
+ * before the path is visible (bound under a temporary name beside it, made to
+ * listen, then renamed), a stale path is replaced in one step, a live one is
+ * left alone.  So getsockname(), also that of an accepted socket, gives the
+ * temporary name: whoever needs the path takes it from the config.  Such
+ * paths need /proc.
+ *
+ * Set-up code: it may look up users and read directories; not for the data path.
  */
 
 struct listener_options {
         int backlog;                    /* as for listen(2); 0: net.core.somaxconn */
-        mode_t mode;                    /* AF_UNIX paths only, as the next two */
+        mode_t mode;                    /* AF_UNIX paths only, as the next two; always set, whatever the umask */
         const char *owner;              /* a user name or number, NULL: unchanged */
         const char *group;
         int v6only;
         int defer_accept_s;             /* TCP_DEFER_ACCEPT in seconds, 0: off */
-        const struct sockopt_set *sockopts;
+        const struct sockopt_set *sockopts;     /* NULL: none */
 };
 
 /* What became of an AF_UNIX path that we bound: lets listener_unlink() remove only what is ours. */
@@ -39,14 +44,19 @@ struct listener_path {
  * ADDR_HOST).  ADDR_ANY gives one dual-stack socket, or IPv4 alone where the
  * kernel has no IPv6.  On success *fd is the caller's, and *path is filled
  * for an AF_UNIX path (dev 0 otherwise).
- * Returns 0, or -errno with `why` (LISTENER_WHY bytes) filled with one
- * sentence for a sysadmin: what failed, on what, and what to do.
+ * Returns 0, or -errno with *fd = -1 and `why` (LISTENER_WHY bytes) filled with
+ * one sentence for a sysadmin: what failed, on what, and what to do.
  * -EADDRINUSE: a live server has it.  -EEXIST: the path is no socket.
+ * -EINVAL: no such user or group.
  */
 int listener_open(int *fd, struct listener_path *path, const struct addr *addr, const struct listener_options *options,
                   char *why);
 
-/* Removes an AF_UNIX path where it is still the inode that listener_open() made.  Anything else is left alone. */
+/*
+ * Removes an AF_UNIX path where it is still the inode that listener_open()
+ * made.  Anything else is left alone.  To be called before the socket is
+ * closed: until then no other file can have its inode number.
+ */
 void listener_unlink(const struct addr *addr, const struct listener_path *path);
 
 #endif
