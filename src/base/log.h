@@ -12,9 +12,20 @@
  * is full never blocks traffic: what does not fit is dropped and counted, and
  * the count is logged once there is room again.
  *
+ * Messages and access records have a ring each, so that a flood of sessions
+ * cannot push out an error.  A message wakes the thread at once; records are
+ * gathered for a few milliseconds.
+ *
  * One struct log is made at start and handed to whoever logs.  Every function
- * may be called from any thread between log_start() and log_stop(); before
- * log_start() lines go straight to the target (blocking).
+ * may be called from any thread between log_start() and log_stop(), but none
+ * from a signal handler.  Before log_start() (one thread) lines go straight to the target, which
+ * is waited for, a second at most; after log_stop() likewise, without waiting.
+ *
+ * The process ignores SIGPIPE.  log_write(), log_record() and their questions take a NULL log, and write nothing.
+ *
+ * A process may be cloned while it has no log thread; either copy may then
+ * log_start() its own.  They may share the descriptor table: log_reopen()
+ * keeps each descriptor's number, so it serves both.  Only the last of them calls log_free().
  */
 
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
@@ -23,7 +34,11 @@ enum log_format { LOG_TEXT, LOG_JSON };
 
 enum log_to { LOG_TO_OFF, LOG_TO_STDERR, LOG_TO_SYSLOG, LOG_TO_FILE };
 
-/* Where lines go.  path is used by LOG_TO_FILE only and is borrowed for the log's life. */
+/*
+ * Where lines go.  path is used by LOG_TO_FILE only and is borrowed for the log's life.
+ * LOG_TO_STDERR: where stderr is the journal's ($JOURNAL_STREAM), a line starts with its level as "<6>" instead of a stamp.
+ * LOG_TO_SYSLOG: facility daemon, ident "spliced", no stamp.
+ */
 struct log_target {
         enum log_to to;
         enum log_format format;
@@ -53,10 +68,14 @@ struct log;
 int log_new(struct log **out, const struct log_target *main_target, enum log_level level, const struct log_target *access,
             const char **failed);
 
-/* Starts the writing thread (all signals blocked in it).  Returns 0 or -errno. */
+/* Starts the writing thread (all signals blocked in it).  Returns 0 or -errno (-EALREADY: it runs, or hung and was given up). */
 int log_start(struct log *log);
 
-/* Writes out what is waiting, for at most timeout_ms, and ends the thread.  Idempotent. */
+/*
+ * Writes out what is waiting, for at most timeout_ms, and ends the thread;
+ * what could not be written counts as dropped.  Comes back soon after timeout_ms (0.2 s at most)
+ * even where the target hangs; nothing is written any more then.  Idempotent.
+ */
 void log_stop(struct log *log, int timeout_ms);
 
 /* Closes targets and frees.  NULL is fine; stops the thread first where it runs.  Returns NULL. */
@@ -64,7 +83,7 @@ struct log *log_free(struct log *log);
 
 /*
  * Asks the writing thread to open file targets again by their path (after a
- * rotation).  One that cannot be opened is reported to the old one, which stays in use.
+ * rotation).  One that cannot be opened stays in use as it is, and the main target is told.
  */
 void log_reopen(struct log *log);
 
@@ -76,7 +95,7 @@ int log_wants(const struct log *log, enum log_level level);
  * characters, quotes in values and invalid UTF-8 that came in with arguments are escaped, so that nobody
  * outside can inject a line.  Text: "LEVEL: message (frontend=web server=app/a session=…)", with a stamp in front where the
  * target does not add its own.  JSON: time, level, message and each context member that is set.
- * Lines over 2 KiB are cut and marked.
+ * A message over 2 KiB and a context string over 448 bytes (as written) are cut and end in "...".
  */
 void log_write(struct log *log, enum log_level level, const struct log_context *context, const char *fmt, ...)
         __attribute__((format(printf, 4, 5)));
@@ -90,17 +109,20 @@ void log_write(struct log *log, enum log_level level, const struct log_context *
  * Writes a log record of fixed size to the access target: `data` (len bytes, at most
  * LOG_RECORD_MAX) is copied into the ring, and the log's thread calls
  * format(buf, size, data, json) later, which returns the line's length
- * without newline (as snprintf does; a longer line is cut).  So an event loop pays for a copy, not for formatting.
- * Pointers inside data must stay valid until log_stop().
+ * without newline (as snprintf does; a longer line is cut; 0: there is none, which counts as dropped).
+ * So an event loop pays for a copy, not for formatting.  format sees to it
+ * that the line is one line; size is LOG_RECORD_LINE_MAX + 1.
+ * Pointers inside data must stay valid until log_stop().  A longer record is dropped.
  */
 #define LOG_RECORD_MAX 1024
+#define LOG_RECORD_LINE_MAX 24575
 typedef size_t log_format_fn(char *buf, size_t size, const void *data, int json);
 void log_record(struct log *log, log_format_fn *format, const void *data, size_t len);
 
 /* Whether an access target is there. */
 int log_has_access(const struct log *log);
 
-/* Lines and records dropped so far because the ring was full. */
+/* Lines and records dropped so far: the ring was full, or the target failed (ENOSPC, say). */
 uint64_t log_dropped(const struct log *log);
 
 /*

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: ISC */
+#include "base/log_sink.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <syslog.h>
+#include <unistd.h>
+
+/* Bytes before a line: "<6>", or the newline that ends a broken one. */
+#define LOG_SINK_PREFIX 3
+
+static int log_sink_priority(enum log_level level) {
+        static const int priorities[] = { LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
+
+        return priorities[level];
+}
+
+/* systemd names the journal's socket as "device:inode", so that a stderr that was redirected is not taken for it. */
+static int log_sink_is_journal(const struct stat *st) {
+        const char *stream = getenv("JOURNAL_STREAM");
+        uintmax_t device, inode;
+
+        return stream && sscanf(stream, "%" SCNuMAX ":%" SCNuMAX, &device, &inode) == 2 && device == st->st_dev &&
+               inode == st->st_ino;
+}
+
+static void log_sink_look(struct log_sink *sink) {
+        struct stat st;
+
+        sink->kind = LOG_SINK_STREAM;
+        sink->journal = 0;
+        if (fstat(sink->fd, &st) != 0)
+                return;
+        if (S_ISREG(st.st_mode))
+                sink->kind = LOG_SINK_FILE;
+        else if (S_ISSOCK(st.st_mode))
+                sink->kind = LOG_SINK_SOCKET;
+        if (sink->target.to == LOG_TO_STDERR)
+                sink->journal = log_sink_is_journal(&st);
+}
+
+/* The description is ours alone, so it may be non-blocking: that matters where the path is a FIFO or a terminal. */
+static int log_sink_open_path(const char *path) {
+        int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
+
+        return fd < 0 ? -errno : fd;
+}
+
+int log_sink_open(struct log_sink *sink, const struct log_target *target) {
+        *sink = (struct log_sink){ .target = *target, .fd = -1 };
+        if (target->to == LOG_TO_OFF)
+                return 0;
+        sink->buf = malloc(LOG_SINK_BUFFER);
+        if (!sink->buf)
+                return -ENOMEM;
+        if (target->to == LOG_TO_SYSLOG) {
+                openlog("spliced", LOG_PID, LOG_DAEMON);
+                return 0;
+        }
+        sink->fd = target->to == LOG_TO_FILE ? log_sink_open_path(target->path) : STDERR_FILENO;
+        if (sink->fd < 0) {
+                int r = sink->fd;
+
+                sink->fd = -1;
+                log_sink_close(sink);
+                return r;
+        }
+        log_sink_look(sink);
+        return 0;
+}
+
+void log_sink_close(struct log_sink *sink) {
+        if (sink->target.to == LOG_TO_FILE && sink->fd >= 0)
+                close(sink->fd);
+        free(sink->buf);
+        *sink = (struct log_sink){ .fd = -1 };
+}
+
+int log_sink_reopen(struct log_sink *sink) {
+        int fd, r = 0;
+
+        if (sink->target.to != LOG_TO_FILE)
+                return 0;
+        fd = log_sink_open_path(sink->target.path);
+        if (fd < 0)
+                return fd;
+        if (dup3(fd, sink->fd, O_CLOEXEC) < 0)
+                r = -errno;
+        else
+                sink->midline = 0;
+        close(fd);
+        log_sink_look(sink);
+        return r;
+}
+
+int log_sink_has_room(const struct log_sink *sink) {
+        return LOG_SINK_BUFFER - sink->len >= LOG_SINK_PREFIX + LOG_SINK_LINE_MAX + 1;
+}
+
+int log_sink_idle(const struct log_sink *sink) {
+        return sink->off == sink->len;
+}
+
+char *log_sink_place(struct log_sink *sink, enum log_level level) {
+        return sink->buf + sink->len + (sink->journal ? LOG_SINK_PREFIX : 0);
+}
+
+static void log_sink_syslog(enum log_level level, const char *line) {
+        int state;
+
+        /* The one call here that may hang; log_stop() then cancels the thread in it. */
+        pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &state);
+        syslog(log_sink_priority(level), "%s", line);
+        pthread_setcancelstate(state, NULL);
+}
+
+void log_sink_add(struct log_sink *sink, enum log_level level, size_t len) {
+        char *line = log_sink_place(sink, level);
+
+        if (sink->target.to == LOG_TO_SYSLOG) {
+                line[len] = '\0';
+                log_sink_syslog(level, line);
+                return;
+        }
+        if (sink->journal) {
+                char prefix[LOG_SINK_PREFIX] = { '<', (char)('0' + log_sink_priority(level)), '>' };
+
+                memcpy(sink->buf + sink->len, prefix, sizeof(prefix));
+        }
+        line[len] = '\n';
+        sink->len = (size_t)(line - sink->buf) + len + 1;
+}
+
+/* How much to write in one call: whole lines where they fit into what a ready pipe takes, else a part of one. */
+static size_t log_sink_piece(const struct log_sink *sink) {
+        size_t len = sink->len - sink->off;
+        const char *end;
+
+        if (sink->kind == LOG_SINK_FILE || len <= PIPE_BUF)
+                return len;
+        end = memrchr(sink->buf + sink->off, '\n', PIPE_BUF);
+        return end ? (size_t)(end - (sink->buf + sink->off)) + 1 : PIPE_BUF;
+}
+
+/* One write that does not wait.  Returns bytes written or -errno; -EAGAIN: blocked. */
+static ssize_t log_sink_try(struct log_sink *sink, const char *bytes, size_t len) {
+        struct pollfd ready = { .fd = sink->fd, .events = POLLOUT };
+        ssize_t n;
+        int state;
+
+        if (sink->kind == LOG_SINK_SOCKET) {
+                n = send(sink->fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+                if (n < 0 && errno == ENOTSOCK) {       /* stderr was replaced */
+                        log_sink_look(sink);
+                        return -EAGAIN;
+                }
+                return n < 0 ? -errno : n;
+        }
+        if (sink->kind == LOG_SINK_STREAM && poll(&ready, 1, 0) <= 0)
+                return -EAGAIN;
+        /* Another writer may fill a shared pipe just now, and a disk may hang: log_stop() can cancel the thread here. */
+        pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &state);
+        n = write(sink->fd, bytes, len);
+        if (n < 0)
+                n = -errno;
+        pthread_setcancelstate(state, NULL);
+        return n;
+}
+
+uint64_t log_sink_discard(struct log_sink *sink) {
+        uint64_t lines = 0;
+
+        if (sink->off > 0 && sink->off < sink->len && sink->buf[sink->off - 1] != '\n')
+                sink->midline = 1;
+        for (size_t i = sink->off; i < sink->len; i++)
+                lines += sink->buf[i] == '\n';
+        sink->off = sink->len = 0;
+        return lines;
+}
+
+/* Ends a line whose rest was lost, so that the next one is not glued to it. */
+static ssize_t log_sink_end_line(struct log_sink *sink) {
+        ssize_t n = log_sink_try(sink, "\n", 1);
+
+        if (n > 0)
+                sink->midline = 0;
+        return n;
+}
+
+int log_sink_flush(struct log_sink *sink, uint64_t *lost) {
+        ssize_t n;
+
+        while (sink->off < sink->len) {
+                if (sink->midline)
+                        n = log_sink_end_line(sink);
+                else if ((n = log_sink_try(sink, sink->buf + sink->off, log_sink_piece(sink))) > 0)
+                        sink->off += (size_t)n;
+                if (n == 0 || n == -EAGAIN)
+                        return LOG_SINK_BLOCKED;
+                if (n < 0 && n != -EINTR) {
+                        *lost += log_sink_discard(sink);
+                        return 0;
+                }
+        }
+        sink->off = sink->len = 0;
+        return 0;
+}
