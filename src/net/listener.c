@@ -13,12 +13,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Tries at a path that others change while we look. */
 #define LISTENER_TRIES 8
+/* Tries at another starter's lock, 10 ms apart. */
+#define LISTENER_LOCK_TRIES 100
 
 /* What is asked of one listener_open(), handed down. */
 struct listener_job {
@@ -30,7 +34,7 @@ struct listener_job {
 
 /* An AF_UNIX path while it is being made. */
 struct listener_node {
-        int dir;                        /* O_PATH, ours */
+        int dir;                        /* ours; locked where it could be */
         const char *base;               /* the last part of the path */
         char temp[128];                 /* the name beside it; empty while nothing is bound */
         struct stat stale;              /* what is to be replaced; st_ino 0: nothing */
@@ -233,8 +237,8 @@ static int listener_id(struct listener_job *job, const char *text, int group, un
         }
         free(buf);
         if (!found_gr && !found_pw) {
-                return listener_fail(job, -EINVAL, "cannot listen on %s: there is no %s %.64s; make it or give a number", job->name,
-                                     group ? "group" : "user", text);
+                return listener_fail(job, -EINVAL, "cannot listen on %s: there is no %s %.64s; make it or use a number",
+                                     job->name, group ? "group" : "user", text);
         }
         return 0;
 }
@@ -280,6 +284,21 @@ static int listener_look(struct listener_job *job, struct listener_node *node) {
         return listener_probe(job);
 }
 
+/*
+ * Starters that find the same stale path take turns, or two of them would put
+ * away each other's sockets.  A stranger who holds the lock delays us by a second and no more.
+ */
+static void listener_lock(int dir) {
+        const struct timespec pause = { .tv_nsec = 10000000 };
+
+        for (int i = 0; i < LISTENER_LOCK_TRIES; ++i) {
+                if (flock(dir, LOCK_EX | LOCK_NB) == 0 || (errno != EWOULDBLOCK && errno != EINTR)) {
+                        return;
+                }
+                nanosleep(&pause, NULL);
+        }
+}
+
 static int listener_open_dir(struct listener_job *job, struct listener_node *node) {
         const char *path = job->addr->un.sun_path;
         char dir[sizeof(job->addr->un.sun_path) + 1];
@@ -289,7 +308,13 @@ static int listener_open_dir(struct listener_job *job, struct listener_node *nod
         len = (size_t)(node->base - path);
         memcpy(dir, path, len);
         dir[len] = '\0';
-        node->dir = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        node->dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (node->dir >= 0) {
+                listener_lock(node->dir);
+        } else if (errno == EACCES) {
+                /* One that may be entered and written to but not read cannot be locked; it serves all the same. */
+                node->dir = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        }
         if (node->dir < 0) {
                 char buf[128];
 

@@ -82,9 +82,9 @@ static const struct sockopt_kernel { int level, name, level6, name6; } sockopt_k
 /* All that setsockopt() sets: MPTCP is a matter of socket(). */
 #define SOCKOPT_ALL ((SOCKOPT_BIT(SOCKOPT_N) - 1) & ~SOCKOPT_BIT(SOCKOPT_MPTCP))
 
-/* What a stage applies, for TCP and for AF_UNIX. */
+/* What a stage applies, for TCP and for AF_UNIX.  listen() undoes quickack, so a listener is not given it. */
 static const uint32_t sockopt_masks[][2] = {
-        [SOCKOPT_LISTENER] = { SOCKOPT_ALL, SOCKOPT_BUFFERS },
+        [SOCKOPT_LISTENER] = { SOCKOPT_ALL & ~SOCKOPT_BIT(SOCKOPT_QUICKACK), SOCKOPT_BUFFERS },
         [SOCKOPT_ACCEPTED] = { SOCKOPT_BIT(SOCKOPT_PRIORITY) | SOCKOPT_BIT(SOCKOPT_QUICKACK), SOCKOPT_BUFFERS },
         [SOCKOPT_CONNECT] =  { SOCKOPT_ALL & ~SOCKOPT_IDLING, SOCKOPT_BUFFERS },
         [SOCKOPT_LATER] =    { SOCKOPT_IDLING, 0 },

@@ -86,8 +86,9 @@ char *sockopt_format(const struct sockopt_set *set, enum sockopt_id id, char *bu
 
 /*
  * Reads back from the kernel what an option is on fd, in the kept unit; strings go to the set's members.
- * That is what the kernel made of it: rcvbuf and sndbuf are twice what was asked, or cut to its limits; maxseg
- * of a connection is the one in force.  Marks the option as set.
+ * That is what the kernel made of it: rcvbuf and sndbuf are twice what was asked, or cut to its limits; maxseg of
+ * a connection is the one in force; quickack is a connection's alone, and a listener reads as on whatever is
+ * asked.  Marks the option as set.
  * Returns 0 or -errno (-EOPNOTSUPP where the family lacks the option).
  */
 int sockopt_read(int fd, int family, enum sockopt_id id, struct sockopt_set *set);
