@@ -261,6 +261,10 @@ static int listener_probe(struct listener_job *job) {
         case EAGAIN:            /* its backlog is full: somebody listens */
         case EPROTOTYPE:        /* a datagram socket that somebody has open */
                 return listener_fail_errno(job, -EADDRINUSE, "cannot listen on");
+        case EACCES:
+        case EPERM:
+                return listener_fail(job, -r, "cannot listen on %s: a socket is there, and this user may not connect to "
+                                     "it to see whether it is in use; remove it if it is not", job->name);
         default:
                 return listener_fail_errno(job, -r, "cannot tell whether somebody still listens on");
         }

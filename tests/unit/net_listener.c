@@ -371,6 +371,7 @@ static void test_mode(void **state) {
                 must_open(f, in_dir(f, "a.sock", text));
                 assert_int_equal(stat(text + 5, &st), 0);
                 assert_int_equal(st.st_mode & 07777, modes[i]);
+                listener_unlink(&f->addr, &f->path);
                 close(f->fd);
         }
         assert_int_equal(umask(old), 0077);
@@ -503,6 +504,29 @@ static void test_live_with_full_backlog(void **state) {
                 close(clients[--n]);
         }
         close(fd);
+}
+
+/* Where it cannot be found out, it counts as live. */
+static void test_stale_but_forbidden(void **state) {
+        struct fixture *f = *state;
+        char text[ADDR_STRLEN];
+        int fd, r;
+
+        f->options.mode = 0;
+        must_open(f, in_dir(f, "a.sock", text));
+        fd = f->fd;
+        f->fd = -1;
+        close(fd);
+        if (geteuid() == 0 && (strncmp(f->dir, "/tmp/", 5) != 0 || chmod(f->dir, 0777) < 0 || seteuid(65534) < 0)) {
+                skip();
+        }
+        r = open_text(f, text);
+        if (getuid() == 0) {
+                assert_int_equal(seteuid(0), 0);
+        }
+        assert_int_equal(r, -EACCES);
+        assert_non_null(strstr(f->why, "may not connect"));
+        assert_int_equal(access(text + 5, F_OK), 0);
 }
 
 static void test_live_datagram(void **state) {
@@ -712,7 +736,8 @@ int main(void) {
                 test(test_v6only), test(test_no_ipv6), test(test_options), test(test_backlog_is_somaxconn),
                 test(test_bad_sockopt), test(test_host_is_refused), test(test_path), test(test_mode),
                 test(test_right_before_visible), test(test_owner), test(test_unknown_owner), test(test_stale),
-                test(test_live), test(test_live_with_full_backlog), test(test_live_datagram), test(test_other_files),
+                test(test_live), test(test_live_with_full_backlog), test(test_stale_but_forbidden),
+                test(test_live_datagram), test(test_other_files),
                 test(test_directories), test(test_no_permission), test(test_longest_path), test(test_abstract),
                 test(test_unlink_only_ours), test(test_race),
         };
