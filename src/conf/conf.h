@@ -20,6 +20,8 @@
 
 #define CONF_OFF (-1)                   /* a duration that is off: no limit */
 #define CONF_RETRIES_MAX 50             /* a session record has room for so many tries */
+#define CONF_THREADS_MAX 256
+#define CONF_NAME_MAX 64                /* bytes of the name of a frontend, backend or server */
 
 struct conf_client_timeouts { int64_t client, client_fin, session; };            /* ms or CONF_OFF */
 struct conf_server_timeouts { int64_t connect, server, server_fin; };            /* ms or CONF_OFF */
@@ -97,12 +99,18 @@ struct conf {
  * Reads and checks the file at path and what it includes; touches nothing
  * else: no bind, no DNS, no user look-ups.  Every mistake is one line on
  * `errors`: "FILE:LINE: what is wrong, ...".
+ * One thread at a time: libconfuse's lexer has one state for the process.
  * Returns 0 with *out owned by the caller; CONF_INVALID where the file has
- * mistakes (all of them were written); -errno where reading itself failed
- * for want of memory.
+ * mistakes or cannot be read (all of them were written); -ENOMEM.
  */
 #define CONF_INVALID 1
 int conf_load(struct conf **out, const char *path, FILE *errors);
+
+/*
+ * The same for a text of len bytes that is in memory.  `name` stands for its
+ * path in messages, and what it includes is relative to that.
+ */
+int conf_load_text(struct conf **out, const char *name, const char *text, size_t len, FILE *errors);
 
 /*
  * Writes the effective config (-T): complete, each key with its value, such

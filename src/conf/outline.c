@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: ISC */
+#include "conf/outline.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LIST_SIZE 640                   /* all keys of the longest section */
+
+struct outline {
+        const struct tokens *tokens;
+        size_t at;
+        struct place place;             /* its line is that of the statement */
+        struct mistakes *mistakes;
+        FILE *out;
+        unsigned mute;                  /* > 0: inside of something that is left out, but looked at for mistakes */
+        int unclosed;
+};
+
+/* A section while it is walked through. */
+struct outline_section {
+        const struct schema_row *rows;
+        const struct schema_row *row;   /* of the section itself; NULL: the top level */
+        const struct token *title;
+        struct outline_seen *seen;
+};
+
+static void outline_walk(struct outline *o, const struct outline_section *section);
+
+static const struct token *outline_peek(const struct outline *o, size_t ahead) {
+        size_t last = o->tokens->n - 1;
+
+        return &o->tokens->list[o->at + ahead < last ? o->at + ahead : last];
+}
+
+static int outline_is_word(const struct token *token) {
+        return token->type == TOKEN_WORD || token->type == TOKEN_BAD;
+}
+
+static const char *outline_show(const struct outline *o, const struct token *token) {
+        return token_name(token, o->mistakes);
+}
+
+/* Where a key stands: "in frontend "web"", "in timeouts" or "at the top level". */
+static const char *outline_where(const struct outline *o, const struct outline_section *section) {
+        char buf[256];
+        const char *copy;
+
+        if (!section->row)
+                return "at the top level";
+        snprintf(buf, sizeof(buf), "in %s%s%s", section->row->key, section->title ? " " : "",
+                 section->title ? outline_show(o, section->title) : "");
+        copy = region_strdup(o->mistakes->region, buf);
+        return copy ? copy : section->row->key;
+}
+
+/* What a key looks like where it is right. */
+static const char *outline_form(const struct schema_row *row, char *buf, size_t size) {
+        if (row->type == SCHEMA_INCLUDE)
+                snprintf(buf, size, "%s(\"PATH\")", row->key);
+        else if (row->type != SCHEMA_SECTION)
+                snprintf(buf, size, "%s = VALUE", row->key);
+        else if (row->flags & SCHEMA_TITLED)
+                snprintf(buf, size, "%s \"%s\" { ... }", row->key, row->title);
+        else
+                snprintf(buf, size, "%s { ... }", row->key);
+        return buf;
+}
+
+static void outline_drop(struct outline *o, const char *key) {
+        if (!o->mute)
+                fprintf(o->out, "\"" OUTLINE_DROPPED "\" += \"%s\"\n", key);
+}
+
+static void outline_put(struct outline *o, const char *text) {
+        if (!o->mute)
+                fputs(text, o->out);
+}
+
+/* Writes a word with its index in front, in quotes of the kind that it has. */
+static void outline_put_word(struct outline *o, const struct token *token) {
+        size_t index = (size_t)(token - o->tokens->list);
+        int len = (int)token->len;
+
+        if (o->mute)
+                return;
+        if (token->text[0] == '"' || token->text[0] == '\'')
+                fprintf(o->out, "%c%zu:%.*s", token->text[0], index, len - 1, token->text + 1);
+        else if (token->text[0] == '$' && token->len > 1 && token->text[1] == '{')
+                fprintf(o->out, "\"%zu:%.*s\"", index, len, token->text);
+        else
+                fprintf(o->out, "%zu:%.*s", index, len, token->text);
+}
+
+/* Skips from an opening brace or parenthesis to behind the one that closes it, or to the end. */
+static void outline_skip_block(struct outline *o) {
+        const struct token *open = outline_peek(o, 0);
+        size_t depth = 0;
+
+        do {
+                const struct token *token = outline_peek(o, 0);
+
+                if (token->type == TOKEN_END) {
+                        mistakes_add(o->mistakes, (struct place) { o->place.file, o->place.name, open->line },
+                                     "'%s' is never closed", outline_show(o, open));
+                        o->unclosed = 1;
+                        return;
+                }
+                depth += token->type == TOKEN_OPEN || token->type == TOKEN_PAREN_OPEN;
+                depth -= token->type == TOKEN_CLOSE || token->type == TOKEN_PAREN_CLOSE;
+                o->at++;
+        } while (depth > 0);
+}
+
+/* Skips what follows a key that is left out, as far as it belongs to it. */
+static void outline_skip(struct outline *o) {
+        const struct token *token = outline_peek(o, 0);
+
+        if (token->type == TOKEN_EQUALS || token->type == TOKEN_APPEND) {
+                o->at++;
+                token = outline_peek(o, 0);
+                if (outline_is_word(token))
+                        o->at++;
+        } else if (outline_is_word(token)) {
+                enum token_type next = outline_peek(o, 1)->type;
+
+                /* A word before one of these is a key of its own. */
+                if (next == TOKEN_EQUALS || next == TOKEN_APPEND || next == TOKEN_PAREN_OPEN)
+                        return;
+                o->at++;
+        } else {
+                if (token->type == TOKEN_OPEN || token->type == TOKEN_PAREN_OPEN)
+                        outline_skip_block(o);
+                return;
+        }
+        token = outline_peek(o, 0);
+        if (token->type == TOKEN_OPEN)
+                outline_skip_block(o);
+}
+
+static void outline_unknown(struct outline *o, const struct outline_section *section, const struct token *key) {
+        const struct schema_row *near = schema_nearest(section->rows, key->text, key->len);
+        const struct schema_row *top = section->row ? schema_find(schema_top, key->text, key->len) : NULL;
+        char list[LIST_SIZE], hint[128] = "";
+
+        if (top && top->type == SCHEMA_SECTION && top->flags & SCHEMA_TITLED)
+                snprintf(hint, sizeof(hint), " (it belongs to the top level: is a } missing above?)");
+        else if (near)
+                snprintf(hint, sizeof(hint), " (did you mean '%s'?)", near->key);
+        mistakes_add(o->mistakes, o->place, "unknown key '%s' %s%s; allowed: %s", outline_show(o, key),
+                     outline_where(o, section), hint, schema_list(section->rows, list, sizeof(list)));
+        outline_drop(o, near ? near->key : "*");
+        outline_skip(o);
+}
+
+/* Whether a key is there for the first time; if not it is reported. */
+static int outline_first(struct outline *o, const struct outline_section *section, const struct schema_row *row) {
+        struct place *first = &section->seen->first[row - section->rows];
+
+        if (first->line == 0) {
+                *first = o->place;
+                return 1;
+        }
+        mistakes_add(o->mistakes, o->place, "'%s' is given twice %s; first at %s:%u", row->key,
+                     outline_where(o, section), mistakes_word(o->mistakes, first->name), first->line);
+        return 0;
+}
+
+/* Reports a statement that does not look as its key wants it, and leaves it out. */
+static void outline_refuse(struct outline *o, const struct schema_row *row, const char *what) {
+        const struct token *next = outline_peek(o, 0);
+        char form[128];
+
+        mistakes_add(o->mistakes, o->place, "'%s' %s, not '%s'; allowed: %s", row->key, what, outline_show(o, next),
+                     outline_form(row, form, sizeof(form)));
+        outline_drop(o, row->key);
+        outline_skip(o);
+}
+
+static void outline_scalar(struct outline *o, const struct outline_section *section, const struct schema_row *row) {
+        const struct token *token = outline_peek(o, 0), *next;
+
+        if (token->type != TOKEN_EQUALS) {
+                outline_refuse(o, row, "needs a = behind it");
+                return;
+        }
+        token = outline_peek(o, 1);
+        next = outline_peek(o, 2);
+        /* "threads =" and on the next line "drain = 5s": the value is missing, not `drain`. */
+        if (!outline_is_word(token) || (next->type == TOKEN_EQUALS && schema_find(section->rows, token->text, token->len))) {
+                o->at++;
+                mistakes_add(o->mistakes, o->place, "'%s' needs one value behind its =, not '%s'", row->key,
+                             outline_show(o, token));
+                outline_drop(o, row->key);
+                if (token->type == TOKEN_OPEN)
+                        outline_skip_block(o);
+                return;
+        }
+        o->at += 2;
+        if (token->type == TOKEN_BAD) {
+                outline_drop(o, row->key);
+        } else if (outline_first(o, section, row)) {
+                outline_put(o, row->key);
+                outline_put(o, " = ");
+                outline_put_word(o, token);
+                outline_put(o, "\n");
+        }
+}
+
+static void outline_include(struct outline *o, const struct schema_row *row) {
+        const struct token *path = outline_peek(o, 1);
+
+        if (outline_peek(o, 0)->type != TOKEN_PAREN_OPEN || !outline_is_word(path) ||
+            outline_peek(o, 2)->type != TOKEN_PAREN_CLOSE) {
+                char form[128];
+
+                mistakes_add(o->mistakes, o->place, "'%s' needs one path between parentheses; allowed: %s", row->key,
+                             outline_form(row, form, sizeof(form)));
+                outline_drop(o, "*");
+                outline_skip(o);
+                return;
+        }
+        o->at += 3;
+        if (path->type == TOKEN_BAD) {
+                outline_drop(o, "*");
+                return;
+        }
+        outline_put(o, row->key);
+        outline_put(o, " += ");
+        outline_put_word(o, path);
+        outline_put(o, "\n");
+}
+
+static void outline_enter(struct outline *o, const struct schema_row *row, const struct token *title, int mute) {
+        struct outline_seen seen = { 0 };
+        struct outline_section section = { .rows = row->sub, .row = row, .title = title, .seen = &seen };
+        struct place place = o->place;
+
+        if (mute)
+                outline_drop(o, row->key);
+        o->mute += (unsigned)mute;
+        outline_put(o, row->key);
+        outline_put(o, " ");
+        if (title && row->flags & SCHEMA_TITLED)
+                outline_put_word(o, title);
+        outline_put(o, " {\n");
+        outline_walk(o, &section);
+        if (outline_peek(o, 0)->type == TOKEN_END) {
+                mistakes_add(o->mistakes, place, "the { %s is never closed", outline_where(o, &section));
+                o->unclosed = 1;
+        } else {
+                o->at++;
+        }
+        outline_put(o, "}\n");
+        o->mute -= (unsigned)mute;
+}
+
+/* listen ":80", and no braces. */
+static void outline_no_braces(struct outline *o, const struct schema_row *row, const struct token *title) {
+        char form[128];
+
+        mistakes_add(o->mistakes, o->place, "'%s %s' needs braces behind it; allowed: %s", row->key,
+                     outline_show(o, title), outline_form(row, form, sizeof(form)));
+        outline_drop(o, row->key);
+        outline_skip(o);
+}
+
+static void outline_block(struct outline *o, const struct outline_section *section, const struct schema_row *row) {
+        const struct token *token = outline_peek(o, 0);
+        const struct token *title = outline_is_word(token) && outline_peek(o, 1)->type == TOKEN_OPEN ? token : NULL;
+        char form[128];
+        int mute = 0;
+
+        if (!title && token->type != TOKEN_OPEN) {
+                if (!(row->flags & SCHEMA_TITLED))
+                        outline_refuse(o, row, "is a section, and needs braces behind it");
+                else if (!outline_is_word(token))
+                        outline_refuse(o, row, "is a section, and needs a name behind it");
+                else
+                        outline_no_braces(o, row, token);
+                return;
+        }
+        o->at += title ? 2 : 1;
+        if (!title && row->flags & SCHEMA_TITLED) {
+                mistakes_add(o->mistakes, o->place, "'%s' needs a name before its braces; allowed: %s", row->key,
+                             outline_form(row, form, sizeof(form)));
+                mute = 1;
+        } else if (title && !(row->flags & SCHEMA_TITLED)) {
+                mistakes_add(o->mistakes, o->place, "'%s' takes no name, not '%s'; allowed: %s", row->key,
+                             outline_show(o, title), outline_form(row, form, sizeof(form)));
+        }
+        if (title && title->type == TOKEN_BAD)
+                mute = 1;
+        if (!(row->flags & SCHEMA_TITLED) && !outline_first(o, section, row))
+                mute = 1;
+        outline_enter(o, row, title, mute);
+}
+
+/* Something that cannot start a statement; what follows it on its line is most likely more of the same. */
+static void outline_stray(struct outline *o, const struct token *token) {
+        mistakes_add(o->mistakes, o->place, "unexpected '%s'; allowed here: a key", outline_show(o, token));
+        while (token->type != TOKEN_END && !outline_is_word(token) && token->line == o->place.line &&
+               token->type != TOKEN_CLOSE) {
+                o->at++;
+                token = outline_peek(o, 0);
+        }
+        outline_drop(o, "*");
+}
+
+/* Goes through the statements of a section up to its closing brace, or the end of the file. */
+static void outline_walk(struct outline *o, const struct outline_section *section) {
+        for (;;) {
+                const struct token *key = outline_peek(o, 0);
+                const struct schema_row *row;
+
+                o->place.line = key->line;
+                if (key->type == TOKEN_END || (key->type == TOKEN_CLOSE && section->row))
+                        return;
+                if (key->type == TOKEN_CLOSE) {
+                        mistakes_add(o->mistakes, o->place, "unexpected '}': no section is open here");
+                        o->at++;
+                        continue;
+                }
+                if (!outline_is_word(key)) {
+                        outline_stray(o, key);
+                        continue;
+                }
+                o->at++;
+                row = schema_find(section->rows, key->text, key->len);
+                if (key->type == TOKEN_BAD) {
+                        outline_drop(o, "*");
+                        outline_skip(o);
+                } else if (!row) {
+                        outline_unknown(o, section, key);
+                } else if (row->type == SCHEMA_INCLUDE) {
+                        outline_include(o, row);
+                } else if (row->type == SCHEMA_SECTION) {
+                        outline_block(o, section, row);
+                } else {
+                        outline_scalar(o, section, row);
+                }
+        }
+}
+
+int outline_write(char **text, const struct tokens *tokens, struct outline_seen *top, struct place place,
+                  struct mistakes *mistakes) {
+        struct outline_section section = { .rows = schema_top, .seen = top };
+        struct outline o = { .tokens = tokens, .place = place, .mistakes = mistakes };
+        size_t size;
+        int failed;
+
+        *text = NULL;
+        o.out = open_memstream(text, &size);
+        if (!o.out)
+                return -ENOMEM;
+        outline_walk(&o, &section);
+        if (o.unclosed)
+                outline_drop(&o, "*");
+        failed = ferror(o.out);
+        if (fclose(o.out) != 0 || failed) {
+                free(*text);
+                *text = NULL;
+                return -ENOMEM;
+        }
+        return 0;
+}

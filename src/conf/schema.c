@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: ISC */
+#include "conf/schema.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#define DAY INT64_C(86400000)
+#define YEAR (365 * DAY)
+#define SESSIONS_MAX 10000000
+
+#define MEMBER(type, member) .offset = offsetof(struct type, member), .size = sizeof(((struct type *)0)->member)
+#define TIMEOUT(type, member) SCHEMA_DURATION, MEMBER(type, member), .min = 1, .max = YEAR, .zero = "off"
+
+static const char *const schema_targets[] = { "off", "stderr", "syslog", NULL };
+static const char *const schema_formats[] = { "text", "json", NULL };
+static const char *const schema_levels[] = { "error", "warning", "info", "debug", NULL };
+static const char *const schema_balances[] = { "roundrobin", NULL };
+
+const struct schema_row schema_log[] = {
+        { "to", SCHEMA_TARGET, MEMBER(conf, log), .min = LOG_TO_STDERR, .max = LOG_TO_SYSLOG, .words = schema_targets,
+          .def = "stderr" },
+        { "format", SCHEMA_WORD, MEMBER(conf, log.format), .words = schema_formats, .def = "text" },
+        { "level", SCHEMA_WORD, MEMBER(conf, log_level), .words = schema_levels, .def = "info" },
+        { 0 }
+};
+
+const struct schema_row schema_access_log[] = {
+        { "to", SCHEMA_TARGET, MEMBER(conf, access_log), .min = LOG_TO_OFF, .max = LOG_TO_SYSLOG,
+          .words = schema_targets, .def = "off" },
+        { "format", SCHEMA_WORD, MEMBER(conf, access_log.format), .words = schema_formats, .def = "text" },
+        { 0 }
+};
+
+const struct schema_row schema_timeouts[] = {
+        { "client", TIMEOUT(schema_timeouts, client.client), .def = "1h" },
+        { "client-fin", TIMEOUT(schema_timeouts, client.client_fin), .def = "30s" },
+        { "session", TIMEOUT(schema_timeouts, client.session), .def = "off" },
+        { "connect", TIMEOUT(schema_timeouts, server.connect), .def = "5s" },
+        { "server", TIMEOUT(schema_timeouts, server.server), .def = "1h" },
+        { "server-fin", TIMEOUT(schema_timeouts, server.server_fin), .def = "30s" },
+        { 0 }
+};
+
+const struct schema_row schema_client_timeouts[] = {
+        { "client", TIMEOUT(conf_client_timeouts, client) },
+        { "client-fin", TIMEOUT(conf_client_timeouts, client_fin) },
+        { "session", TIMEOUT(conf_client_timeouts, session) },
+        { 0 }
+};
+
+const struct schema_row schema_server_timeouts[] = {
+        { "connect", TIMEOUT(conf_server_timeouts, connect) },
+        { "server", TIMEOUT(conf_server_timeouts, server) },
+        { "server-fin", TIMEOUT(conf_server_timeouts, server_fin) },
+        { 0 }
+};
+
+/* Types, limits and defaults stand in net/sockopt.c; a test compares the names. */
+#define OPTION(name, option) { name, SCHEMA_SOCKOPT, .id = option }
+const struct schema_row schema_socket[] = {
+        OPTION("rcvbuf", SOCKOPT_RCVBUF),
+        OPTION("sndbuf", SOCKOPT_SNDBUF),
+        OPTION("nodelay", SOCKOPT_NODELAY),
+        OPTION("keepalive", SOCKOPT_KEEPALIVE),
+        OPTION("keepalive-idle", SOCKOPT_KEEPALIVE_IDLE),
+        OPTION("keepalive-interval", SOCKOPT_KEEPALIVE_INTERVAL),
+        OPTION("keepalive-count", SOCKOPT_KEEPALIVE_COUNT),
+        OPTION("user-timeout", SOCKOPT_USER_TIMEOUT),
+        OPTION("congestion", SOCKOPT_CONGESTION),
+        OPTION("maxseg", SOCKOPT_MAXSEG),
+        OPTION("notsent-lowat", SOCKOPT_NOTSENT_LOWAT),
+        OPTION("tos", SOCKOPT_TOS),
+        OPTION("mark", SOCKOPT_MARK),
+        OPTION("priority", SOCKOPT_PRIORITY),
+        OPTION("busy-poll", SOCKOPT_BUSY_POLL),
+        OPTION("pacing-rate", SOCKOPT_PACING_RATE),
+        OPTION("window-clamp", SOCKOPT_WINDOW_CLAMP),
+        OPTION("quickack", SOCKOPT_QUICKACK),
+        OPTION("fastopen", SOCKOPT_FASTOPEN),
+        OPTION("mptcp", SOCKOPT_MPTCP),
+        OPTION("device", SOCKOPT_DEVICE),
+        OPTION("transparent", SOCKOPT_TRANSPARENT),
+        OPTION("freebind", SOCKOPT_FREEBIND),
+        { 0 }
+};
+
+const struct schema_row schema_listener[] = {
+        { "backlog", SCHEMA_NUMBER, MEMBER(conf_listener, backlog), .min = 1, .max = INT_MAX, .zero = "somaxconn",
+          .def = "somaxconn" },
+        { "mode", SCHEMA_MODE, .scope = SCHEMA_UNIX_PATH, MEMBER(conf_listener, mode), .max = 0777, .def = "0660" },
+        { "owner", SCHEMA_STRING, SCHEMA_UNSET, SCHEMA_UNIX_PATH, MEMBER(conf_listener, owner), .min = 1, .max = 255 },
+        { "group", SCHEMA_STRING, SCHEMA_UNSET, SCHEMA_UNIX_PATH, MEMBER(conf_listener, group), .min = 1, .max = 255 },
+        { "v6only", SCHEMA_BOOL, .scope = SCHEMA_IPV6, MEMBER(conf_listener, v6only), .def = "off" },
+        { "defer-accept", SCHEMA_DURATION, .scope = SCHEMA_TCP, MEMBER(conf_listener, defer_accept), .min = 1000,
+          .max = DAY, .zero = "off", .def = "off" },
+        { "socket", SCHEMA_SECTION, .sub = schema_socket },
+        { 0 }
+};
+
+const struct schema_row schema_frontend[] = {
+        { "listen", SCHEMA_SECTION, SCHEMA_TITLED, .sub = schema_listener, .title = "ADDRESS" },
+        { "backend", SCHEMA_BACKEND, MEMBER(conf_frontend, backend) },
+        { "max-connections", SCHEMA_NUMBER, MEMBER(conf_frontend, max_connections), .min = 1, .max = SESSIONS_MAX,
+          .zero = "off", .def = "off" },
+        { "half-close", SCHEMA_BOOL, MEMBER(conf_frontend, half_close), .def = "on" },
+        { "access-log", SCHEMA_BOOL, MEMBER(conf_frontend, access_log) },
+        { "timeouts", SCHEMA_SECTION, .sub = schema_client_timeouts },
+        { "socket", SCHEMA_SECTION, .sub = schema_socket },
+        { 0 }
+};
+
+/* The address comes first: the keys below it are judged by it. */
+const struct schema_row schema_server[] = {
+        { "address", SCHEMA_ADDRESS, MEMBER(conf_server, addr) },
+        { "weight", SCHEMA_NUMBER, MEMBER(conf_server, weight), .max = 256, .def = "1" },
+        { "backup", SCHEMA_BOOL, MEMBER(conf_server, backup), .def = "off" },
+        { "disabled", SCHEMA_BOOL, MEMBER(conf_server, disabled), .def = "off" },
+        { "source", SCHEMA_SOURCE, SCHEMA_UNSET, SCHEMA_TCP, MEMBER(conf_server, source) },
+        { "socket", SCHEMA_SECTION, .sub = schema_socket },
+        { 0 }
+};
+
+const struct schema_row schema_backend[] = {
+        { "balance", SCHEMA_WORD, MEMBER(conf_backend, balance), .words = schema_balances, .def = "roundrobin" },
+        { "server", SCHEMA_SECTION, SCHEMA_TITLED, .sub = schema_server, .title = "NAME" },
+        { "retries", SCHEMA_NUMBER, MEMBER(conf_backend, retries), .max = CONF_RETRIES_MAX, .def = "2" },
+        { "timeouts", SCHEMA_SECTION, .sub = schema_server_timeouts },
+        { "socket", SCHEMA_SECTION, .sub = schema_socket },
+        { 0 }
+};
+
+const struct schema_row schema_top[] = {
+        { "threads", SCHEMA_NUMBER, MEMBER(conf, threads), .min = 1, .max = CONF_THREADS_MAX, .zero = "auto",
+          .def = "auto" },
+        { "max-connections", SCHEMA_NUMBER, MEMBER(conf, max_connections), .min = 1, .max = SESSIONS_MAX,
+          .zero = "auto", .def = "auto" },
+        { "pid-file", SCHEMA_PATH, SCHEMA_UNSET, MEMBER(conf, pid_file), .max = 4095 },
+        { "drain", SCHEMA_DURATION, MEMBER(conf, drain), .min = 1, .max = YEAR, .zero = "off", .def = "30s" },
+        { "include", .type = SCHEMA_INCLUDE },
+        { "log", SCHEMA_SECTION, .sub = schema_log },
+        { "access-log", SCHEMA_SECTION, .sub = schema_access_log },
+        { "timeouts", SCHEMA_SECTION, .sub = schema_timeouts },
+        { "socket", SCHEMA_SECTION, .sub = schema_socket },
+        { "frontend", SCHEMA_SECTION, SCHEMA_TITLED, .sub = schema_frontend, .title = "NAME" },
+        { "backend", SCHEMA_SECTION, SCHEMA_TITLED, .sub = schema_backend, .title = "NAME" },
+        { 0 }
+};
+
+const struct schema_row *schema_find(const struct schema_row *rows, const char *key, size_t len) {
+        for (; rows->key; rows++)
+                if (strlen(rows->key) == len && memcmp(rows->key, key, len) == 0)
+                        return rows;
+        return NULL;
+}
+
+/* Letters to change, add, drop or swap with a neighbour to make b of a; both are short. */
+static size_t schema_distance(const char *a, size_t m, const char *b, size_t n) {
+        size_t rows[3][64];
+
+        for (size_t j = 0; j <= n; j++)
+                rows[0][j] = j;
+        for (size_t i = 1; i <= m; i++) {
+                size_t *row = rows[i % 3], *above = rows[(i + 2) % 3], *before = rows[(i + 1) % 3];
+
+                row[0] = i;
+                for (size_t j = 1; j <= n; j++) {
+                        row[j] = above[j - 1] + (a[i - 1] != b[j - 1]);
+                        if (above[j] + 1 < row[j])
+                                row[j] = above[j] + 1;
+                        if (row[j - 1] + 1 < row[j])
+                                row[j] = row[j - 1] + 1;
+                        if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && before[j - 2] + 1 < row[j])
+                                row[j] = before[j - 2] + 1;
+                }
+        }
+        return rows[m % 3][n];
+}
+
+const struct schema_row *schema_nearest(const struct schema_row *rows, const char *key, size_t len) {
+        const struct schema_row *nearest = NULL;
+        size_t best = SIZE_MAX;
+
+        if (len == 0 || len > 60)
+                return NULL;
+        for (; rows->key; rows++) {
+                size_t n = strlen(rows->key), distance = schema_distance(key, len, rows->key, n);
+                size_t limit = (n > len ? n : len) / 3;
+
+                /* "keepalive_count" and "maxconnections" are a style, "timeout" a slip; "abc" for "log" is neither. */
+                if (distance <= (limit ? limit : 1) && distance < n && distance < best) {
+                        best = distance;
+                        nearest = rows;
+                }
+        }
+        return nearest;
+}
+
+char *schema_list(const struct schema_row *rows, char *buf, size_t size) {
+        size_t at = 0;
+
+        buf[0] = '\0';
+        for (size_t i = 0; rows[i].key; i++) {
+                int n = snprintf(buf + at, size - at, "%s%s", i ? ", " : "", rows[i].key);
+
+                if (n < 0 || (size_t)n >= size - at)
+                        break;
+                at += (size_t)n;
+        }
+        return buf;
+}
+
+int schema_applies(enum schema_scope scope, const struct addr *addr) {
+        if (addr->kind == ADDR_NONE)
+                return 1;
+        switch (scope) {
+        case SCHEMA_ANYWHERE:
+                return 1;
+        case SCHEMA_UNIX_PATH:
+                return addr->kind == ADDR_UNIX && addr->un.sun_path[0] != '\0';
+        case SCHEMA_TCP:
+                return addr->kind != ADDR_UNIX;
+        case SCHEMA_IPV6:
+                return addr->kind == ADDR_HOST || addr_family(addr) == AF_INET6;
+        }
+        return 1;
+}
+
+static void schema_walk(const struct schema_row *rows, const char *prefix, void (*fn)(const char *, void *), void *arg) {
+        char key[256];
+
+        for (; rows->key; rows++) {
+                snprintf(key, sizeof(key), "%s%s", prefix, rows->key);
+                fn(key, arg);
+                if (rows->sub) {
+                        size_t len = strlen(key);
+
+                        snprintf(key + len, sizeof(key) - len, ".");
+                        schema_walk(rows->sub, key, fn, arg);
+                }
+        }
+}
+
+void conf_each_key(void (*fn)(const char *key, void *arg), void *arg) {
+        schema_walk(schema_top, "", fn, arg);
+}
