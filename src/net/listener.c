@@ -263,8 +263,8 @@ static int listener_probe(struct listener_job *job) {
                 return listener_fail_errno(job, -EADDRINUSE, "cannot listen on");
         case EACCES:
         case EPERM:
-                return listener_fail(job, -r, "cannot listen on %s: a socket is there, and this user may not connect to "
-                                     "it to see whether it is in use; remove it if it is not", job->name);
+                return listener_fail(job, -r, "cannot listen on %s: a socket is there, and this user may not connect "
+                                     "to it to see whether it is in use; remove it if it is not", job->name);
         default:
                 return listener_fail_errno(job, -r, "cannot tell whether somebody still listens on");
         }
