@@ -7,8 +7,8 @@
  *   bulk source ADDRESS        -c streams of -b bytes to a sink, its answers compared with what was sent
  *   bulk short ADDRESS         -n connections, -c at a time: connect, -s bytes there and back, close
  *   bulk pingpong ADDRESS      -n messages of -s bytes there and back over -c connections
- *   bulk idle ADDRESS          opens -c connections and holds them until stdin ends; each line on stdin
- *                              passes -b bytes there and back over every one of them
+ *   bulk idle ADDRESS          opens -c connections at the first line on stdin and holds them until stdin ends;
+ *                              each further line passes -b bytes there and back over every one of them
  *
  * ADDRESS is 127.0.0.1:80, unix:/path or unix:@name.  -t ends every mode after that many seconds, servers too,
  * and -v has the sink compare each byte; what comes back to the others is always compared.
@@ -590,15 +590,11 @@ static bool next_line(const struct options *options) {
 
 static void idle_run(struct bench *bench) {
         const struct options *options = bench->options;
-        int64_t began_ns = now_ns();
 
         bench->goal = options->at_once;
-        for (;;) {
-                report(bench, clients_run(bench, began_ns));
-                if (!next_line(options))
-                        return;
-                began_ns = now_ns();
+        while (next_line(options)) {
                 bench->begun = bench->done = 0;
+                report(bench, clients_run(bench, now_ns()));
                 bench->exchange = options->bytes;
         }
 }

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: ISC
+"""The load tool, and what a proxy spends on what it does: CPU time and memory of all its processes."""
+import json
+import os
+import pathlib
+import select
+import subprocess
+import time
+
+from proxies import SERVICES, Failure, die_with_parent, server_address
+
+LOAD_S = 120  # no single load runs longer
+WHOLE_RUN_S = 3600
+SETTLE_S = 0.03  # a proxy that has used no CPU for so long has done what it had to
+SETTLE_MAX_S = 3
+
+
+class Servers:
+    """The sink and echo servers behind every proxy; a context manager."""
+
+    def __init__(self, bulk, directory, verify=False):
+        self.bulk, self.directory, self.verify = bulk, directory, verify
+        self.processes = []
+
+    def __enter__(self):
+        try:
+            for service in SERVICES:
+                addresses = [server_address(self.directory, domain, service) for domain in ("tcp", "unix")]
+                verify = ["-v"] if self.verify else []
+                self.processes.append(subprocess.Popen(
+                    [self.bulk, service, "-t", str(WHOLE_RUN_S), *verify, *addresses],
+                    stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent))
+            for process in self.processes:
+                if process.stdout.readline() != "ready\n":
+                    raise Failure("the load tool's servers do not start")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        for process in self.processes:
+            process.terminate()
+            process.wait()
+            process.stdout.close()
+
+
+def result(said, errors):
+    try:
+        return json.loads(said)
+    except json.JSONDecodeError:
+        raise Failure(errors.strip() or f"the load tool says {said!r}") from None
+
+
+def load(bulk, mode, address, **options):
+    """Runs the load tool to its end and returns the figures that it prints."""
+    flags = [text for key, value in options.items() for text in (f"-{key}", str(value))]
+    done = subprocess.run([bulk, mode, "-t", str(LOAD_S), *flags, address], capture_output=True, text=True,
+                          stdin=subprocess.DEVNULL, timeout=LOAD_S + 10)
+    return result(done.stdout if done.returncode == 0 else "", done.stderr)
+
+
+class Idle:
+    """Connections that are only there; a context manager.  The first step() opens them, each further one
+    passes bytes there and back over every one.
+
+    The process exists before its connections do: it shares the pages of the C library with the proxy, whose
+    share of them is then the same before and after.
+    """
+
+    def __init__(self, bulk, address, connections, size):
+        self.command = [bulk, "idle", "-t", str(LOAD_S), "-c", str(connections), "-b", str(size), address]
+        self.process = None
+
+    def __enter__(self):
+        self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, text=True, preexec_fn=die_with_parent)
+        return self
+
+    def step(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        ready, _, _ = select.select([self.process.stdout], [], [], LOAD_S + 10)
+        said = self.process.stdout.readline() if ready else ""
+        if not said:
+            self.process.kill()
+        return result(said, "" if said else self.process.stderr.read())
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+
+def processes(pid):
+    """A process and all that descend from it."""
+    found = [pid]
+    for parent in found:
+        for task in pathlib.Path(f"/proc/{parent}/task").iterdir():
+            found += [int(child) for child in (task / "children").read_text().split()]
+    return found
+
+
+def cpu_ns(pid):
+    """CPU time, user and system, of a proxy's processes: nanoseconds, where /proc/PID/stat has ticks of 10 ms."""
+    return sum(int((task / "schedstat").read_text().split()[0])
+               for process in processes(pid) for task in pathlib.Path(f"/proc/{process}/task").iterdir())
+
+
+def settled_cpu_ns(pid):
+    """The same once it has stood still, so that what the proxy does after its client has left is counted."""
+    deadline = time.monotonic() + SETTLE_MAX_S
+    last = cpu_ns(pid)
+    while time.monotonic() < deadline:
+        time.sleep(SETTLE_S)
+        now = cpu_ns(pid)
+        if now == last:
+            return now
+        last = now
+    return last
+
+
+def pss_bytes(pid):
+    """User-space memory of a proxy's processes, shared pages by share."""
+    total = 0
+    for process in processes(pid):
+        rollup = pathlib.Path(f"/proc/{process}/smaps_rollup").read_text()
+        total += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+    return total * 1024
+
+
+def descriptors(pid):
+    """Open descriptors of the proxy's largest process."""
+    return max(len(os.listdir(f"/proc/{process}/fd")) for process in processes(pid))

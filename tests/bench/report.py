@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: ISC
+"""Medians, ratios and verdicts as markdown, and their place in the document."""
+import os
+import pathlib
+import platform
+from statistics import median
+
+from cells import FAMILIES
+
+BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
+
+
+class Results:
+    """Every Figure measured, by row and proxy, in the order measured."""
+
+    def __init__(self, proxies, tested):
+        self.proxies = proxies  # columns, left to right
+        self.tested = tested  # those among them that the targets are for
+        self.figures = {}  # (family name, row): {proxy name: [Figure, ...]}
+        self.failures = []
+
+    def add(self, family, row, proxy, figure):
+        self.figures.setdefault((family.name, row), {}).setdefault(proxy.name, []).append(figure)
+
+    def cost(self, family, row, name):
+        figures = self.figures[family.name, row].get(name)
+        return median(figure.cost for figure in figures) if figures else None
+
+    def wall(self, family, row, name):
+        return median(figure.wall for figure in self.figures[family.name, row][name])
+
+    def missed(self):
+        """The rows whose target a tested proxy misses, or for which it has no figure."""
+        return [(family, row, proxy) for family in FAMILIES if family.target for row in self.rows(family)
+                for proxy in self.tested if self.judge(family, row, proxy)[1] is False]
+
+    def rows(self, family):
+        return [row for name, row in self.figures if name == family.name]
+
+    def judge(self, family, row, proxy):
+        """What a target compares (a ratio, or the cost itself) and whether it is met; None where nothing compares."""
+        cost = self.cost(family, row, proxy.name)
+        if not family.target:
+            return None, None
+        if not family.target.peers:
+            return cost, cost is not None and cost <= family.target.limit
+        peers = [self.cost(family, row, name) for name in family.target.peers]
+        peers = [peer for peer in peers if peer]
+        if cost is None or not peers:
+            return None, None if peers == [] else False
+        return cost / min(peers), cost / min(peers) <= family.target.limit
+
+    def as_json(self):
+        return [{"family": family, "row": row, "proxy": proxy, "cost": [figure.cost for figure in figures],
+                 "wall": [figure.wall for figure in figures]}
+                for (family, row), columns in self.figures.items() for proxy, figures in columns.items()]
+
+
+def table(family, results, scale):
+    rows = results.rows(family)
+    head = [""] + [proxy.title for proxy in results.proxies]
+    if family.target:
+        of = " of best peer" if len(family.target.peers) > 1 else f" of {title(results, family.target.peers[0])}" \
+            if family.target.peers else ""
+        several = len(results.tested) > 1
+        for proxy in results.tested:
+            head.append((f"{proxy.title}: " if several else "") + f"target ≤ {family.target.limit:g}{of}")
+    lines = [f"### {family.title}", "", family.note.format(scale=scale), "", "| " + " | ".join(head) + " |",
+             "|" + "|".join(["---"] + ["---:"] * (len(head) - 1)) + "|"]
+    for row in rows:
+        cells = [row] + [entry(family, results, row, proxy) for proxy in results.proxies]
+        if family.target:
+            cells += [verdict(family, *results.judge(family, row, proxy)) for proxy in results.tested]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def title(results, name):
+    return next((proxy.title for proxy in results.proxies if proxy.name == name), name)
+
+
+def entry(family, results, row, proxy):
+    cost = results.cost(family, row, proxy.name)
+    if cost is None:
+        return "failed"
+    text = f"{cost:,.{family.decimals}f}"
+    wall = results.wall(family, row, proxy.name) if family.wall_decimals is not None else None
+    return text if wall is None else f"{text} ({wall:,.{family.wall_decimals}f})"
+
+
+def verdict(family, value, met):
+    if met is None:
+        return "–"
+    said = "met" if met else "**missed**"
+    return said if value is None or not family.target.peers else f"{value:.2f}, {said}"
+
+
+def facts(results, scale, congestion):
+    """The machine and the versions, without which the figures say nothing."""
+    cpuinfo = pathlib.Path("/proc/cpuinfo").read_text()
+    model = next((line.split(":", 1)[1].strip() for line in cpuinfo.splitlines() if line.startswith("model name")),
+                 platform.machine())
+    memory = next(int(line.split()[1]) for line in pathlib.Path("/proc/meminfo").read_text().splitlines()
+                  if line.startswith("MemTotal"))
+    versions = "; ".join(dict.fromkeys(
+        f"{proxy.version()}" + (f" (as {proxy.title})" if proxy in results.tested and len(results.tested) > 1 else "")
+        for proxy in results.proxies))
+    return (f"Machine: {os.cpu_count()} CPUs ({model}), {memory / 2**20:.0f} GiB, "
+            f"Linux {platform.release().split('-')[0]}. TCP congestion control: {congestion}. "
+            f"Versions: {versions}. Medians of {scale.rounds} measurements in turn, {scale.idle_rounds} for idle sessions.\n")
+
+
+def document(results, scale, congestion):
+    parts = [facts(results, scale, congestion)]
+    parts += [table(family, results, scale) for family in FAMILIES if results.rows(family)]
+    return "\n".join(parts)
+
+
+def write(path, text):
+    """Puts text between the markers of a document, and nothing else."""
+    path = pathlib.Path(path)
+    before, begin, rest = path.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{path} lacks the markers {BEGIN} and {END}")
+    path.write_text(f"{before}{BEGIN}\n{text}{END}{after}")

@@ -1,0 +1,101 @@
+#!/bin/sh
+# SPDX-License-Identifier: ISC
+# The load tool and the benchmark work: bytes are compared, wrong ones are noticed, every cell yields a figure.
+# Sizes are tiny, and no figure is judged.
+srcdir=${srcdir:-$(dirname "$0")/../..}
+bulk=$PWD/tests/bench/bulk
+dir=$(mktemp -d "${TMPDIR:-/tmp}/spliced-smoke-XXXXXX") || exit 1
+servers=
+n=0
+
+finish() {
+        for pid in $servers; do
+                kill "$pid" 2>/dev/null
+        done
+        rm -rf "$dir"
+}
+trap finish EXIT
+trap 'exit 1' INT TERM
+
+# check NAME COMMAND...: one test, ok where the command succeeds
+check() {
+        name=$1
+        shift
+        n=$((n + 1))
+        if "$@" >"$dir/said" 2>&1; then
+                echo "ok $n - $name"
+        else
+                echo "not ok $n - $name"
+                sed 's/^/# /' "$dir/said"
+        fi
+}
+
+# serve NAME COMMAND...: starts a server in the background and returns when it listens
+serve() {
+        mkfifo "$dir/$1"
+        out=$dir/$1
+        shift
+        "$@" >"$out" 2>/dev/null &
+        servers="$servers $!"
+        read -r ready <"$out" && [ "$ready" = ready ]
+}
+
+fails() {
+        ! "$@"
+}
+
+says() {
+        expected=$1
+        shift
+        "$@" 2>&1 | grep -q -- "$expected"
+}
+
+hold() {
+        printf '\n\n\n' | "$bulk" idle -t 20 -c 100 -b 64K "unix:$dir/echo.sock" >"$dir/idle" &&
+                [ "$(grep -c '"done": 100, ' "$dir/idle")" = 3 ]
+}
+
+# An echo server that changes the tenth byte.
+cat >"$dir/liar.py" <<'END'
+import signal, socket, sys
+signal.alarm(60)
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen()
+print("ready")
+while True:
+    client, _ = listener.accept()
+    said = bytearray(client.recv(64, socket.MSG_WAITALL))
+    said[9] ^= 1
+    client.sendall(said)
+END
+
+serve sink "$bulk" sink -v -t 60 "unix:$dir/sink.sock"
+serve echo "$bulk" echo -t 60 "unix:$dir/echo.sock"
+serve liar "${PYTHON3:-python3}" -u "$dir/liar.py" "$dir/liar.sock"
+
+check "streams arrive whole" "$bulk" source -t 20 -c 3 -b 5M "unix:$dir/sink.sock"
+check "the shortest stream does too" "$bulk" source -t 20 -b 8 "unix:$dir/sink.sock"
+check "short connections" says '"done": 200, "bytes": 12800,' "$bulk" short -t 20 -c 8 -n 200 "unix:$dir/echo.sock"
+check "messages longer than a buffer" "$bulk" pingpong -t 20 -c 2 -n 6 -s 3M "unix:$dir/echo.sock"
+check "idle connections open and pass bytes twice" hold
+check "a wrong byte that comes back is an error" says 'wrong bytes' "$bulk" short -t 20 -n 1 "unix:$dir/liar.sock"
+check "a sink that says something else is an error" says 'arrived' "$bulk" source -t 20 -b 1K "unix:$dir/echo.sock"
+check "a server that is not there is an error" fails "$bulk" short -t 20 -n 1 "unix:$dir/nothing.sock"
+check "a server that never answers ends at the deadline" says 'deadline' "$bulk" short -t 1 -n 1 "unix:$dir/sink.sock"
+check "a mode that does not exist is usage" says 'no such mode' "$bulk" bulk "unix:$dir/sink.sock"
+
+# A proxy of its own only where one is built and namespaces are allowed.
+n=$((n + 1))
+if [ "$(id -u)" = 0 ]; then flags=-n; else flags=-rn; fi
+if ! unshare "$flags" true 2>/dev/null; then
+        echo "ok $n - the benchmark measures every cell # SKIP no network namespaces here"
+elif ! ./spliced -V 2>/dev/null | grep -q .; then
+        echo "ok $n - the benchmark measures every cell # SKIP the daemon does not run here"
+elif "$srcdir/tests/bench/run" --tiny --bulk "$bulk" --spliced ./spliced --peers "" --cells '*' >"$dir/said" 2>&1; then
+        echo "ok $n - the benchmark measures every cell"
+else
+        echo "not ok $n - the benchmark measures every cell"
+        sed 's/^/# /' "$dir/said"
+fi
+echo "1..$n"
