@@ -24,7 +24,7 @@
 
 /*
  *   DIRECT ── log_start() ──► RUNNING ── log_stop() ──► DIRECT
- *                                └─ the target hangs ──► DEAD: lines are dropped and counted
+ *                                └─ a write hangs ──► DEAD: lines are dropped and counted
  */
 enum log_state { LOG_DIRECT, LOG_RUNNING, LOG_DEAD };
 
@@ -56,7 +56,7 @@ struct log {
         enum log_wait wait;
         int stop, reopen, done;
         int64_t stop_ms;                /* when to give up, with stop */
-        int abandoned;                  /* a thread that cannot be ended still uses this */
+        int orphan;                     /* log_free() left this to a thread that hangs */
         enum log_level level;
         int patience_ms;
         struct log_lane lanes[LOG_LANES];
@@ -96,7 +96,8 @@ static void log_put_line(struct log *log, struct log_sink *sink, const struct lo
                 log_drop(log, 1);
 }
 
-static void log_put_record(struct log *log, struct log_sink *sink, const struct log_record_head *head, const void *data) {
+static void log_put_record(struct log *log, struct log_sink *sink, const struct log_record_head *head,
+                           const void *data) {
         size_t len = head->format(log_sink_place(sink, LOG_LEVEL_INFO), LOG_SINK_LINE_MAX + 1, data,
                                   sink->target.format == LOG_JSON);
 
@@ -115,7 +116,9 @@ static void log_put_entry(struct log *log, enum log_lane_id id, const void *entr
                 log_put_record(log, sink, entry, (const struct log_record_head *)entry + 1);
 }
 
-static void __attribute__((format(printf, 3, 4))) log_put_own(struct log *log, enum log_level level, const char *fmt, ...) {
+/* A line of the log's own, to the main target. */
+static void __attribute__((format(printf, 3, 4)))
+log_put_own(struct log *log, enum log_level level, const char *fmt, ...) {
         struct log_sink *sink = &log->lanes[LOG_LANE_MAIN].sink;
         struct log_line line;
         va_list args;
@@ -241,16 +244,6 @@ static int log_wait(struct log *log, int blocked_ms) {
         return (blocked_ms || log_entries(log)) && clock_now_ms() < log->stop_ms;
 }
 
-/* Ends the thread, also when it is cancelled: whoever waits in log_stop() learns of it. */
-static void log_thread_done(void *arg) {
-        struct log *log = arg;
-
-        pthread_mutex_lock(&log->mutex);
-        log->done = 1;
-        pthread_cond_signal(&log->ended);
-        pthread_mutex_unlock(&log->mutex);
-}
-
 /* Gives up what could not be written until the deadline.  The mutex is held. */
 static void log_discard(struct log *log) {
         for (int i = 0; i < LOG_LANES; i++) {
@@ -261,7 +254,7 @@ static void log_discard(struct log *log) {
 
 /* One round over both lanes.  Returns 0, or LOG_SINK_BLOCKED where a target is to be tried again later. */
 static int log_round(struct log *log) {
-        int blocked, pause;
+        int blocked, pause, dead;
 
         blocked = log_serve(log, LOG_LANE_MAIN);
         blocked |= log_serve(log, LOG_LANE_ACCESS);
@@ -269,8 +262,15 @@ static int log_round(struct log *log) {
                 return blocked;
         pthread_mutex_lock(&log->mutex);
         pause = log_entries(log) == 0;
+        dead = log->state == LOG_DEAD;
         pthread_mutex_unlock(&log->mutex);
-        return pause || clock_now_ms() >= log->report_ms ? log_report(log) : 0;
+        return !dead && (pause || clock_now_ms() >= log->report_ms) ? log_report(log) : 0;
+}
+
+static int log_longer(int retry_ms) {
+        if (retry_ms == 0)
+                return 1;
+        return retry_ms * 2 < LOG_RETRY_MAX_MS ? retry_ms * 2 : LOG_RETRY_MAX_MS;
 }
 
 /* Runs with the mutex held, but for the rounds. */
@@ -283,25 +283,38 @@ static void log_loop(struct log *log) {
                 pthread_mutex_unlock(&log->mutex);
                 if (reopen)
                         log_reopen_sinks(log);
-                if (log_round(log) == 0)
-                        retry_ms = 0;
-                else
-                        retry_ms = retry_ms == 0 ? 1 : retry_ms * 2 < LOG_RETRY_MAX_MS ? retry_ms * 2 : LOG_RETRY_MAX_MS;
+                retry_ms = log_round(log) ? log_longer(retry_ms) : 0;
                 pthread_mutex_lock(&log->mutex);
         } while (log_wait(log, retry_ms));
 }
 
+static void log_destroy(struct log *log) {
+        for (int i = 0; i < LOG_LANES; i++) {
+                log_sink_close(&log->lanes[i].sink);
+                ring_deinit(&log->lanes[i].ring);
+        }
+        pthread_cond_destroy(&log->ended);
+        pthread_cond_destroy(&log->wake);
+        pthread_mutex_destroy(&log->direct);
+        pthread_mutex_destroy(&log->mutex);
+        free(log);
+}
+
 static void *log_thread(void *arg) {
         struct log *log = arg;
+        int orphan;
 
-        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
-        pthread_cleanup_push(log_thread_done, log);
         pthread_mutex_lock(&log->mutex);
         log_loop(log);
         log_discard(log);
-        log->state = LOG_DIRECT;
+        if (log->state == LOG_RUNNING)
+                log->state = LOG_DIRECT;
+        orphan = log->orphan;
+        log->done = 1;
+        pthread_cond_signal(&log->ended);
         pthread_mutex_unlock(&log->mutex);
-        pthread_cleanup_pop(1);
+        if (orphan)
+                log_destroy(log);
         return NULL;
 }
 
@@ -334,8 +347,9 @@ static void log_wake(struct log *log) {
         pthread_cond_signal(&log->wake);
 }
 
-/* Puts an entry into the lane's ring.  Returns 0; -ENOBUFS where it is to be dropped; 1 where it is to be written at once. */
-static int log_enqueue(struct log *log, enum log_lane_id id, const void *head, size_t head_len, const void *data, size_t len) {
+/* Puts an entry into the lane's ring.  Returns 0; -ENOBUFS: it was dropped; 1: it is to be written at once. */
+static int log_enqueue(struct log *log, enum log_lane_id id, const void *head, size_t head_len, const void *data,
+                       size_t len) {
         int r;
 
         pthread_mutex_lock(&log->mutex);
@@ -425,7 +439,8 @@ uint32_t log_limit_ask(struct log_limit *limit, int64_t now_ms, int64_t period_m
 
 /* ---- start and end ---- */
 
-static int log_open_lane(struct log_lane *lane, const struct log_target *target, size_t ring_size, const char **failed) {
+static int log_open_lane(struct log_lane *lane, const struct log_target *target, size_t ring_size,
+                         const char **failed) {
         int r = log_sink_open(&lane->sink, target);
 
         if (r) {
@@ -436,8 +451,8 @@ static int log_open_lane(struct log_lane *lane, const struct log_target *target,
         return target->to == LOG_TO_OFF ? 0 : ring_init(&lane->ring, ring_size);
 }
 
-int log_new(struct log **out, const struct log_target *main_target, enum log_level level, const struct log_target *access,
-            const char **failed) {
+int log_new(struct log **out, const struct log_target *main_target, enum log_level level,
+            const struct log_target *access, const char **failed) {
         struct log *log = calloc(1, sizeof(*log));
         pthread_condattr_t attr;
         int r;
@@ -501,16 +516,15 @@ void log_stop(struct log *log, int timeout_ms) {
         log->patience_ms = 0;
         pthread_cond_signal(&log->wake);
         log_await_end(log, log->stop_ms + LOG_GRACE_MS);
-        if (!log->done) {
-                /* It hangs in a write; it holds no lock there, and a cancelled one runs log_thread_done(). */
-                log->state = LOG_DEAD;
-                pthread_cancel(log->thread);
-                log_await_end(log, log->stop_ms + 2 * LOG_GRACE_MS);
-                if (log->done)
-                        log_discard(log);
-        }
         done = log->done;
-        log->abandoned = !done;
+        if (!done) {
+                /* It hangs in a write, without a lock.  It is left there: to cancel it would tear libc's own state. */
+                log->state = LOG_DEAD;
+                for (int i = 0; i < LOG_LANES; i++) {
+                        log_drop(log, log->lanes[i].ring.entries);
+                        ring_clear(&log->lanes[i].ring);
+                }
+        }
         pthread_mutex_unlock(&log->mutex);
         if (done)
                 pthread_join(log->thread, NULL);
@@ -519,19 +533,15 @@ void log_stop(struct log *log, int timeout_ms) {
 }
 
 struct log *log_free(struct log *log) {
+        int orphan;
+
         if (!log)
                 return NULL;
         log_stop(log, LOG_PATIENCE_MS);
-        if (log->abandoned)
-                return NULL;
-        for (int i = 0; i < LOG_LANES; i++) {
-                log_sink_close(&log->lanes[i].sink);
-                ring_deinit(&log->lanes[i].ring);
-        }
-        pthread_cond_destroy(&log->ended);
-        pthread_cond_destroy(&log->wake);
-        pthread_mutex_destroy(&log->direct);
-        pthread_mutex_destroy(&log->mutex);
-        free(log);
+        pthread_mutex_lock(&log->mutex);
+        orphan = log->orphan = log->state == LOG_DEAD && !log->done;
+        pthread_mutex_unlock(&log->mutex);
+        if (!orphan)
+                log_destroy(log);
         return NULL;
 }

@@ -36,7 +36,8 @@ enum log_to { LOG_TO_OFF, LOG_TO_STDERR, LOG_TO_SYSLOG, LOG_TO_FILE };
 
 /*
  * Where lines go.  path is used by LOG_TO_FILE only and is borrowed for the log's life.
- * LOG_TO_STDERR: where stderr is the journal's ($JOURNAL_STREAM), a line starts with its level as "<6>" instead of a stamp.
+ * LOG_TO_STDERR: where stderr is the journal's ($JOURNAL_STREAM), a line starts with its level as "<6>"
+ * instead of a stamp.
  * LOG_TO_SYSLOG: facility daemon, ident "spliced", no stamp.
  */
 struct log_target {
@@ -65,16 +66,19 @@ struct log;
  * Returns 0; -errno where a file cannot be opened (nothing was printed:
  * *failed is set to the path) or memory ran out.
  */
-int log_new(struct log **out, const struct log_target *main_target, enum log_level level, const struct log_target *access,
-            const char **failed);
+int log_new(struct log **out, const struct log_target *main_target, enum log_level level,
+            const struct log_target *access, const char **failed);
 
-/* Starts the writing thread (all signals blocked in it).  Returns 0 or -errno (-EALREADY: it runs, or hung and was given up). */
+/*
+ * Starts the writing thread (all signals blocked in it).
+ * Returns 0 or -errno (-EALREADY: it runs, or hung and was given up).
+ */
 int log_start(struct log *log);
 
 /*
  * Writes out what is waiting, for at most timeout_ms, and ends the thread;
- * what could not be written counts as dropped.  Comes back soon after timeout_ms (0.2 s at most)
- * even where the target hangs; nothing is written any more then.  Idempotent.
+ * what could not be written counts as dropped.  Comes back soon after timeout_ms (0.1 s)
+ * even where a write hangs: the thread is left in it then, and later lines are dropped.  Idempotent.
  */
 void log_stop(struct log *log, int timeout_ms);
 
@@ -92,10 +96,13 @@ int log_wants(const struct log *log, enum log_level level);
 
 /*
  * Logs one line.  fmt gives the message without a newline; control
- * characters, quotes in values and invalid UTF-8 that came in with arguments are escaped, so that nobody
- * outside can inject a line.  Text: "LEVEL: message (frontend=web server=app/a session=…)", with a stamp in front where the
- * target does not add its own.  JSON: time, level, message and each context member that is set.
- * A message over 2 KiB and a context string over 448 bytes (as written) are cut and end in "...".
+ * characters, quotes in values and invalid UTF-8 that came in with arguments
+ * are escaped, so that nobody outside can inject a line.
+ * Text: "LEVEL: message (frontend=web server=app/a session=…)", with a stamp
+ * in front where the target does not add its own.  JSON: time, level, message
+ * and each context member that is set.
+ * A message over 2 KiB and a context string over 448 bytes (as written) are
+ * cut and end in "...".
  */
 void log_write(struct log *log, enum log_level level, const struct log_context *context, const char *fmt, ...)
         __attribute__((format(printf, 4, 5)));

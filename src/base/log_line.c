@@ -15,7 +15,7 @@ static const char *log_line_level(unsigned level) {
         return level < sizeof(names) / sizeof(*names) ? names[level] : names[0];
 }
 
-/* Where the next string goes; what is longer than max is kept one byte longer than that, so that formatting sees the cut. */
+/* Keeps a string; one byte more than will be written of a long one, so that formatting sees the cut. */
 static void log_line_keep(struct log_line *line, enum log_line_part part, const char *s) {
         size_t len;
 

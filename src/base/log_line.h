@@ -21,7 +21,10 @@
 #define LOG_LINE_MESSAGE_MAX 2048
 #define LOG_LINE_CONTEXT_MAX 448
 
-enum log_line_part { LOG_LINE_MESSAGE, LOG_LINE_FRONTEND, LOG_LINE_BACKEND, LOG_LINE_SERVER, LOG_LINE_ADDRESS, LOG_LINE_PARTS };
+enum log_line_part {
+        LOG_LINE_MESSAGE, LOG_LINE_FRONTEND, LOG_LINE_BACKEND, LOG_LINE_SERVER, LOG_LINE_ADDRESS,
+        LOG_LINE_PARTS
+};
 
 /* Strings lie in text one after the other, each with its NUL; at[] is where, LOG_LINE_NONE for one that is not set. */
 #define LOG_LINE_NONE UINT16_MAX
@@ -47,7 +50,10 @@ struct log_line_style {
         int stamp;                      /* text only; JSON always has its time */
 };
 
-/* Writes the line to buf (size bytes, LOG_LINE_MAX + 1 suffices), without a newline.  Returns its length, 0 for want of memory. */
+/*
+ * Writes the line to buf (size bytes, LOG_LINE_MAX + 1 suffices), without a newline.
+ * Returns its length, 0 for want of memory.
+ */
 size_t log_line_format(const struct log_line *line, const struct log_line_style *style, char *buf, size_t size);
 
 #endif

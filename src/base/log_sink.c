@@ -6,7 +6,6 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -114,21 +113,12 @@ char *log_sink_place(struct log_sink *sink, enum log_level level) {
         return sink->buf + sink->len + (sink->journal ? LOG_SINK_PREFIX : 0);
 }
 
-static void log_sink_syslog(enum log_level level, const char *line) {
-        int state;
-
-        /* The one call here that may hang; log_stop() then cancels the thread in it. */
-        pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &state);
-        syslog(log_sink_priority(level), "%s", line);
-        pthread_setcancelstate(state, NULL);
-}
-
 void log_sink_add(struct log_sink *sink, enum log_level level, size_t len) {
         char *line = log_sink_place(sink, level);
 
         if (sink->target.to == LOG_TO_SYSLOG) {
                 line[len] = '\0';
-                log_sink_syslog(level, line);
+                syslog(log_sink_priority(level), "%s", line);
                 return;
         }
         if (sink->journal) {
@@ -155,7 +145,6 @@ static size_t log_sink_piece(const struct log_sink *sink) {
 static ssize_t log_sink_try(struct log_sink *sink, const char *bytes, size_t len) {
         struct pollfd ready = { .fd = sink->fd, .events = POLLOUT };
         ssize_t n;
-        int state;
 
         if (sink->kind == LOG_SINK_SOCKET) {
                 n = send(sink->fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -167,13 +156,9 @@ static ssize_t log_sink_try(struct log_sink *sink, const char *bytes, size_t len
         }
         if (sink->kind == LOG_SINK_STREAM && poll(&ready, 1, 0) <= 0)
                 return -EAGAIN;
-        /* Another writer may fill a shared pipe just now, and a disk may hang: log_stop() can cancel the thread here. */
-        pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &state);
+        /* May wait after all: where another writer fills a shared pipe just now, and on a disk that hangs. */
         n = write(sink->fd, bytes, len);
-        if (n < 0)
-                n = -errno;
-        pthread_setcancelstate(state, NULL);
-        return n;
+        return n < 0 ? -errno : n;
 }
 
 uint64_t log_sink_discard(struct log_sink *sink) {

@@ -33,7 +33,7 @@ struct log_sink {
         size_t len, off;
 };
 
-/* Opens a target; a file path that is a FIFO must have its reader.  Returns 0 or -errno, and then nothing is to be closed. */
+/* Opens a target; a FIFO must have its reader.  Returns 0, or -errno and then nothing is to be closed. */
 int log_sink_open(struct log_sink *sink, const struct log_target *target);
 
 /* Closes and frees.  A zeroed or closed sink is fine. */
@@ -55,7 +55,7 @@ int log_sink_idle(const struct log_sink *sink);
 /* Where a line of LOG_SINK_LINE_MAX bytes at most may be written before log_sink_add().  Needs log_sink_has_room(). */
 char *log_sink_place(struct log_sink *sink, enum log_level level);
 
-/* Takes the len bytes at log_sink_place() as a line.  For syslog it is sent here, which may wait for the syslog daemon. */
+/* Takes the len bytes at log_sink_place() as a line.  For syslog it is sent here, which may wait for its daemon. */
 void log_sink_add(struct log_sink *sink, enum log_level level, size_t len);
 
 /*

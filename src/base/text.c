@@ -57,11 +57,21 @@ void text_printf(struct text *text, const char *fmt, ...) {
         text->len += (size_t)n;
 }
 
+/* How many bytes a UTF-8 character has by its first; 0 where none starts so. */
+static size_t text_length(unsigned char first) {
+        if (first < 0x80)
+                return 1;
+        if ((first & 0xe0) == 0xc0)
+                return 2;
+        if ((first & 0xf0) == 0xe0)
+                return 3;
+        return (first & 0xf8) == 0xf0 ? 4 : 0;
+}
+
 /* The length of the UTF-8 character at s and its code point; 0 where these bytes are none. */
 static size_t text_decode(const unsigned char *s, uint32_t *code) {
         static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
-        size_t len = s[0] < 0x80 ? 1 : (s[0] & 0xe0) == 0xc0 ? 2 : (s[0] & 0xf0) == 0xe0 ? 3 : (s[0] & 0xf8) == 0xf0 ? 4 : 0;
-        size_t i;
+        size_t len = text_length(s[0]), i;
 
         if (len <= 1) {
                 *code = s[0];

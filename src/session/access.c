@@ -95,7 +95,9 @@ static void access_string(struct access_line *line, const char *key, const char 
 /* null where value is negative. */
 static void access_number(struct access_line *line, const char *key, int64_t value) {
         if (line->json) {
-                line->failed |= json_object_set_new_nocheck(line->json, key, value < 0 ? json_null() : json_integer(value));
+                json_t *json = value < 0 ? json_null() : json_integer(value);
+
+                line->failed |= json_object_set_new_nocheck(line->json, key, json);
                 return;
         }
         access_key(line, key);
@@ -142,6 +144,10 @@ static const char *access_client(const union access_client *client, char *buf) {
         }
 }
 
+static const char *access_address(const struct addr *addr, char *buf) {
+        return addr->len ? addr_format(&addr->sa, addr->len, buf, ADDR_STRLEN) : NULL;
+}
+
 /* An errno's name; buf takes the number of one that has none. */
 static const char *access_error(int error, char *buf, size_t size) {
         const char *name;
@@ -170,8 +176,7 @@ static void access_who(struct access_line *line, const struct access_record *rec
         access_number(line, "pid", creds ? record->pid : -1);
         access_string(line, "backend", record->backend, ACCESS_NAME_MAX);
         access_string(line, "server", record->server, ACCESS_NAME_MAX);
-        access_string(line, "address", record->address.len == 0 ? NULL :
-                      addr_format(&record->address.sa, record->address.len, address, sizeof(address)), ACCESS_ADDRESS_MAX);
+        access_string(line, "address", access_address(&record->address, address), ACCESS_ADDRESS_MAX);
         access_string(line, "sni", record->sni, ACCESS_SNI_MAX);
 }
 

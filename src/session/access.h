@@ -51,7 +51,7 @@ struct access_record {
         const char *server;             /* the last tried */
         const char *sni;
         union access_client client;
-        struct addr address;            /* the server's; ADDR_NONE: null */
+        struct addr address;            /* the server's; len 0: null */
         uint64_t bytes_up, bytes_down;
         int64_t queue_ms, connect_ms, duration_ms;
         int64_t client_rtt_us, client_retrans, server_rtt_us, server_retrans;
@@ -62,7 +62,7 @@ struct access_record {
         uint8_t n_tried;
         int32_t error;                  /* errno; 0: null */
         uint32_t retries;
-        const char *tried[ACCESS_TRIED_MAX];    /* n_tried of them, in order; none: null.  Last, so that the rest is not copied */
+        const char *tried[ACCESS_TRIED_MAX];    /* n_tried of them, in order; none: null.  Only these are copied */
 };
 
 /* A record in which all that can be null is null. */
