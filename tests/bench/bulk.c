@@ -114,7 +114,7 @@ struct client {
 struct bench {
         const struct options *options;
         int epoll;
-        unsigned char *pattern;                 /* PERIOD + SLICE bytes, so that a slice from any place is in one piece */
+        unsigned char *pattern;                 /* PERIOD + SLICE bytes: a slice from any place is in one piece */
         unsigned char *scratch;                 /* SLICE bytes */
         struct client *clients;                 /* at_once of them */
         uint64_t exchange;                      /* bytes each way */

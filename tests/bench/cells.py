@@ -54,7 +54,7 @@ class Family:
     title: str
     note: str
     decimals: int
-    wall_decimals: int
+    wall_decimals: int = None  # None: the wall says nothing here
     target: Target = None
 
 
@@ -86,7 +86,7 @@ MESSAGES = Family(
 IDLE = Family(
     "idle", "Idle sessions: bytes of user-space memory per session",
     "PSS of all the proxy's processes with {scale.idle:,} sessions, less that of the proxy just started, per session; "
-    "before and after each session has passed 64 KiB there and back.", 0, 0, Target(512))
+    "before and after each session has passed 64 KiB there and back.", 0, target=Target(512))
 FAMILIES = [STREAMS, SHORT, MESSAGES, IDLE]
 
 

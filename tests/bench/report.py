@@ -84,8 +84,9 @@ def entry(family, results, row, proxy):
     if cost is None:
         return "failed"
     text = f"{cost:,.{family.decimals}f}"
-    wall = results.wall(family, row, proxy.name) if family.wall_decimals is not None else None
-    return text if wall is None else f"{text} ({wall:,.{family.wall_decimals}f})"
+    if family.wall_decimals is None:
+        return text
+    return f"{text} ({results.wall(family, row, proxy.name):,.{family.wall_decimals}f})"
 
 
 def verdict(family, value, met):
@@ -107,7 +108,8 @@ def facts(results, scale, congestion):
         for proxy in results.proxies))
     return (f"Machine: {os.cpu_count()} CPUs ({model}), {memory / 2**20:.0f} GiB, "
             f"Linux {platform.release().split('-')[0]}. TCP congestion control: {congestion}. "
-            f"Versions: {versions}. Medians of {scale.rounds} measurements in turn, {scale.idle_rounds} for idle sessions.\n")
+            f"Versions: {versions}. "
+            f"Medians of {scale.rounds} measurements in turn, {scale.idle_rounds} for idle sessions.\n")
 
 
 def document(results, scale, congestion):
