@@ -1,0 +1,74 @@
+#!/bin/sh
+# SPDX-License-Identifier: ISC
+# spliced.8 and "spliced -h" name the same options, both ways, and the pages are clean mdoc.
+n=0
+failed=0
+
+# result NAME STATUS [TEXT]: one line of TAP, with TEXT as its explanation where the status is not 0.
+result() {
+        n=$((n + 1))
+        if [ "$2" -eq 0 ]; then
+                echo "ok $n - $1"
+        else
+                echo "not ok $n - $1"
+                printf '%s\n' "$3" | sed 's/^/# /'
+                failed=1
+        fi
+}
+
+# Options that -h lists: lines that begin with one, "  -f FILE  ...", "  -x, --long  ...", "      --long  ...".
+help_options() {
+        sed -n 's/^ *\(-.*\)/\1/p' | sed 's/   *.*//' | tr ', =' '\n\n\n' | grep '^-' | sort -u
+}
+
+# Options that mdoc source describes: those of .It Fl lines; "Fl -long" is --long.
+page_options() {
+        sed -n 's/^\.It //p' | grep '^Fl ' | sed 's/Fl /\n-/g' | sed -n 's/^\(-[^ ,]*\).*/\1/p' | sort -u
+}
+
+scratch=$(mktemp -d) || exit 1
+trap 'rm -rf "$scratch"' EXIT
+page=$top_srcdir/man/spliced.8
+
+"$SPLICED" -h >"$scratch/help" 2>"$scratch/errors"
+result "spliced -h succeeds" $? "$(cat "$scratch/errors")"
+help_options <"$scratch/help" >"$scratch/in-help"
+page_options <"$page" >"$scratch/in-page"
+missing=$(comm -23 "$scratch/in-help" "$scratch/in-page")
+[ -s "$scratch/in-help" ] && [ -z "$missing" ]
+result "every option of -h is in spliced.8" $? "missing there: $missing"
+missing=$(comm -13 "$scratch/in-help" "$scratch/in-page")
+[ -s "$scratch/in-page" ] && [ -z "$missing" ]
+result "every option of spliced.8 is in -h" $? "missing there: $missing"
+
+# The synopsis: each described option stands there too, single letters perhaps as a cluster ("Fl abc").
+synopsis=$(sed -n '/^\.Sh SYNOPSIS/,/^\.Sh DESCRIPTION/p' "$page" | sed -n 's/^.*Fl //p' | sed 's/ Ar .*//')
+long=$(printf '%s\n' "$synopsis" | sed -n 's/^-/--/p')
+short=$(printf '%s\n' "$synopsis" | grep -v '^-' | grep -o '[A-Za-z]' | sed 's/^/-/')
+printf '%s\n' "$long" "$short" | grep . | sort -u >"$scratch/in-synopsis"
+out=$(diff "$scratch/in-synopsis" "$scratch/in-page")
+result "the synopsis has the same options" $? "$out"
+
+# The comparison itself can fail.
+printf '  -f FILE  x\n  -q, --quiet  y\n' | help_options | tr '\n' ' ' >"$scratch/self"
+[ "$(cat "$scratch/self")" = "--quiet -f -q " ]
+result "options of a help text are found" $? "$(cat "$scratch/self")"
+printf '.It Fl f Ar file\n.It Fl q , Fl -quiet\ntext Fl z\n' | page_options | tr '\n' ' ' >"$scratch/self"
+[ "$(cat "$scratch/self")" = "--quiet -f -q " ]
+result "options of a page are found" $? "$(cat "$scratch/self")"
+
+for page in "$top_srcdir"/man/*.[1-9]; do
+        name="mandoc -Tlint -W warning ${page##*/}"
+        if command -v mandoc >/dev/null; then
+                out=$(mandoc -Tlint -W warning "$page" 2>&1)
+                status=$?
+                [ -n "$out" ] && status=1
+                result "$name" "$status" "$out"
+        else
+                n=$((n + 1))
+                echo "ok $n - $name # SKIP mandoc is not installed"
+        fi
+done
+
+echo "1..$n"
+exit "$failed"
