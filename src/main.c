@@ -1,4 +1,104 @@
 /* SPDX-License-Identifier: ISC */
-int main(void) {
-        return 0;
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "conf/conf.h"
+#include "config.h"
+#include "keeper/keeper.h"
+
+#define MAIN_DEFAULT_FILE SYSCONFDIR "/spliced.conf"
+
+enum main_mode { MAIN_SERVE, MAIN_TEST, MAIN_PRINT };
+
+static void main_usage(FILE *out) {
+        fputs("usage: spliced [-f FILE] [-t] [-T] [-D] [-v]... [--no-keeper]\n"
+              "       spliced -V | -h\n"
+              "\n"
+              "  -f FILE       read the config from FILE (default: " MAIN_DEFAULT_FILE ")\n"
+              "  -t            check the config and exit; touches nothing\n"
+              "  -T            print the effective config and exit\n"
+              "  -D            go into the background once ready\n"
+              "  -v            log more; may be repeated\n"
+              "  --no-keeper   serve in one process (the only way in this version)\n"
+              "  -V            print the version and exit\n"
+              "  -h            print this help and exit\n"
+              "\n"
+              "Exit status: 0, 1 for a bad config or bad usage, 2 for a failure at start or run time.\n",
+              out);
+}
+
+static int main_config(enum main_mode mode, const char *path, const struct keeper_options *options) {
+        struct conf *conf;
+        int r;
+
+        r = conf_load(&conf, path, stderr);
+        if (r == CONF_INVALID)
+                return KEEPER_USAGE;
+        if (r < 0) {
+                fprintf(stderr, "spliced: cannot read %s: %s\n", path, strerror(-r));
+                return KEEPER_USAGE;
+        }
+        if (mode == MAIN_SERVE)
+                return keeper_run(conf, options);
+        if (mode == MAIN_PRINT) {
+                r = conf_print(conf, stdout);
+                if (r >= 0 && fflush(stdout) != 0)
+                        r = -errno;
+                if (r < 0)
+                        fprintf(stderr, "spliced: cannot print the config: %s\n", strerror(-r));
+        }
+        conf_free(conf);
+        return r < 0 ? KEEPER_FAILURE : KEEPER_OK;
+}
+
+int main(int argc, char **argv) {
+        static const struct option long_options[] = {
+                { "no-keeper", no_argument, NULL, 'n' },
+                { "help", no_argument, NULL, 'h' },
+                { "version", no_argument, NULL, 'V' },
+                { 0 },
+        };
+        struct keeper_options options = { 0 };
+        enum main_mode mode = MAIN_SERVE;
+        const char *path = MAIN_DEFAULT_FILE;
+        int option;
+
+        while ((option = getopt_long(argc, argv, "f:tTDvVh", long_options, NULL)) != -1) {
+                switch (option) {
+                case 'f':
+                        path = optarg;
+                        break;
+                case 't':
+                        mode = MAIN_TEST;
+                        break;
+                case 'T':
+                        mode = MAIN_PRINT;
+                        break;
+                case 'D':
+                        options.background = 1;
+                        break;
+                case 'v':
+                        options.verbose++;
+                        break;
+                case 'n':
+                        break;
+                case 'V':
+                        puts(PACKAGE_STRING);
+                        return KEEPER_OK;
+                case 'h':
+                        main_usage(stdout);
+                        return KEEPER_OK;
+                default:
+                        main_usage(stderr);
+                        return KEEPER_USAGE;
+                }
+        }
+        if (optind < argc) {
+                fprintf(stderr, "spliced: unexpected argument '%s'\n", argv[optind]);
+                main_usage(stderr);
+                return KEEPER_USAGE;
+        }
+        return main_config(mode, path, &options);
 }

@@ -91,11 +91,8 @@ void backend_set_address(struct backend *backend, unsigned server, const struct 
         pthread_mutex_unlock(&backend->lock);
 }
 
-int backend_has_address(struct backend *backend, unsigned server) {
-        int has;
-
+void backend_address(struct backend *backend, unsigned server, struct addr *addr) {
         pthread_mutex_lock(&backend->lock);
-        has = backend->records[server].addr.kind != ADDR_NONE;
+        *addr = backend->records[server].addr;
         pthread_mutex_unlock(&backend->lock);
-        return has;
 }

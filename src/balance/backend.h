@@ -75,7 +75,7 @@ void backend_release(struct backend *backend, unsigned server);
 /* Puts a resolved address in place; sessions that have the old one keep it. */
 void backend_set_address(struct backend *backend, unsigned server, const struct addr *addr);
 
-/* Whether the server has an address. */
-int backend_has_address(struct backend *backend, unsigned server);
+/* Copies the server's present address. */
+void backend_address(struct backend *backend, unsigned server, struct addr *addr);
 
 #endif

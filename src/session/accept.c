@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: ISC */
+#include "session/accept.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "net/sockopt.h"
+#include "net/sys.h"
+#include "session/access.h"
+#include "session/close.h"
+
+#define ACCEPT_BATCH 32         /* connections in a row, before others have their turn */
+#define ACCEPT_LAST 4096        /* connections that a listener still serves when it closes */
+#define ACCEPT_PAUSE_MS 100     /* until the next attempt where descriptors or memory are short */
+#define ACCEPT_LOG_MS 5000      /* between lines about that */
+
+/* Adds one to a counter that must not exceed max (0: no limit).  Exact under any number of threads. */
+static int accept_take_place(_Atomic uint32_t *counter, uint32_t max) {
+        uint32_t n = atomic_load(counter);
+
+        do
+                if (max && n >= max)
+                        return 0;
+        while (!atomic_compare_exchange_weak(counter, &n, n + 1));
+        return 1;
+}
+
+/* Takes a place in every limit for one session, or none at all. */
+static int accept_reserve(struct env *env, const struct env_listener *listener) {
+        struct env_shared *shared = env->shared;
+
+        if (!accept_take_place(&shared->sessions_now, shared->n_sessions))
+                return 0;
+        if (accept_take_place(&shared->frontends[listener->frontend].sessions, listener->frontend_conf->max_connections))
+                return 1;
+        atomic_fetch_sub(&shared->sessions_now, 1);
+        return 0;
+}
+
+/* Gives a place back that came to nothing.  Another thread may have stood still because of it meanwhile. */
+static void accept_unreserve(struct env *env, const struct env_listener *listener) {
+        atomic_fetch_sub(&env->shared->frontends[listener->frontend].sessions, 1);
+        atomic_fetch_sub(&env->shared->sessions_now, 1);
+        accept_resume(env);
+}
+
+/*
+ * Like accept_reserve(), but leaves a mark where there is no place.  The mark comes
+ * before the second look: a session that ends between the two sees it.
+ */
+static int accept_admit(struct env *env, struct env_listener *listener) {
+        if (accept_reserve(env, listener))
+                return 1;
+        if (!atomic_exchange(&listener->full, 1))
+                atomic_fetch_add(&env->shared->listeners_full, 1);
+        return accept_reserve(env, listener);
+}
+
+static void accept_clear_mark(struct env *env, struct env_listener *listener) {
+        if (atomic_load_explicit(&listener->full, memory_order_relaxed) && atomic_exchange(&listener->full, 0))
+                atomic_fetch_sub(&env->shared->listeners_full, 1);
+}
+
+void accept_resume(struct env *env) {
+        struct env_shared *shared = env->shared;
+
+        if (!atomic_load(&shared->listeners_full))
+                return;
+        for (uint32_t i = 0; i < shared->n_listeners; i++)
+                if (atomic_load(&shared->listeners[i].full))
+                        loop_ready(&env->loop, env_listener_node(env, i));
+}
+
+/* The thread that is to have the next session: this one, unless another has clearly fewer. */
+static unsigned accept_choose_thread(const struct env *env) {
+        const struct env_shared *shared = env->shared;
+        unsigned best = env->thread;
+        uint32_t least = atomic_load_explicit(&shared->threads[best].sessions, memory_order_relaxed);
+
+        if (shared->n_threads == 1)
+                return best;
+        for (unsigned i = 0; i < shared->n_threads; i++) {
+                uint32_t n = atomic_load_explicit(&shared->threads[i].sessions, memory_order_relaxed);
+
+                if (n < least) {
+                        best = i;
+                        least = n;
+                }
+        }
+        return best;
+}
+
+static void accept_note_client(struct session *session, const struct sockaddr_storage *sa) {
+        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)sa;
+        const struct sockaddr_in *in = (const struct sockaddr_in *)sa;
+
+        session->client_family = sa->ss_family;
+        if (sa->ss_family == AF_UNIX)
+                session->flags |= SESSION_UNIX(SESSION_CLIENT);
+        else if (sa->ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
+                session->client_family = AF_INET;
+                session->client_port = in6->sin6_port;
+                memcpy(&session->client, &in6->sin6_addr.s6_addr[12], 4);
+        } else if (sa->ss_family == AF_INET6) {
+                session->client_port = in6->sin6_port;
+                session->client = in6->sin6_addr;
+        } else {
+                session->client_port = in->sin_port;
+                memcpy(&session->client, &in->sin_addr, 4);
+        }
+}
+
+/* Gives a fresh connection its record.  The record exists before anything else can happen to the descriptor. */
+static struct session *accept_record(struct env *env, uint32_t listener, int fd, const struct sockaddr_storage *sa) {
+        struct env_shared *shared = env->shared;
+        uint32_t index = arena_list_take(&shared->session_list);
+        struct session *session;
+
+        if (index == ARENA_NONE)
+                return NULL;
+        session = &shared->sessions[index];
+        *session = (struct session){
+                .generation = session->generation,
+                .fd = { fd, -1 },
+                .id = __atomic_fetch_add(&shared->arena->head->next_session, 1, __ATOMIC_RELAXED),
+                .accepted_ms = env->loop.now_ms,
+                .phase_ms = env->loop.now_ms,
+                .connect_ms = -1,
+                .tries = ARENA_NONE,
+                .thread = (uint16_t)accept_choose_thread(env),
+                .listener = (uint16_t)listener,
+                .backend = (uint16_t)shared->listeners[listener].frontend_conf->backend,
+                .server = SESSION_NO_SERVER,
+                .end = ACCESS_END_N,
+        };
+        direction_init(&session->direction[SESSION_CLIENT], env->loop.now_ms);
+        direction_init(&session->direction[SESSION_SERVER], env->loop.now_ms);
+        accept_note_client(session, sa);
+        atomic_fetch_add(&shared->threads[session->thread].sessions, 1);
+        atomic_signal_fence(memory_order_seq_cst);
+        session->state = LIFE_ACCEPTED;
+        return session;
+}
+
+/* Sets what the socket did not inherit and registers it with its thread, which then takes over. */
+static void accept_start(struct env *env, struct session *session) {
+        struct env_shared *shared = env->shared;
+        const struct env_listener *listener = &shared->listeners[session->listener];
+        struct env_thread *thread = &shared->threads[session->thread];
+        int own = session->thread == env->thread, r = 0;
+        enum sockopt_id failed = SOCKOPT_N;
+
+        if (listener->accepted_options)
+                r = sockopt_apply(session->fd[SESSION_CLIENT], listener->family, &listener->conf->sockopts,
+                                  SOCKOPT_ACCEPTED, &failed);
+        if (r < 0) {
+                struct log_context context = { .frontend = listener->frontend_conf->name };
+
+                log_warning(env->log, &context, "cannot set socket option %s on an accepted connection: %s",
+                            sockopt_spec(failed)->name, strerror(-r));
+        } else {
+                r = poller_add(thread->record->poller, session->fd[SESSION_CLIENT],
+                               session_key(env_index(env, session), session->generation, SESSION_CLIENT));
+        }
+        /* From here on the record is the other thread's, unless it never heard of it. */
+        if (r == 0 && !own)
+                return;
+        if (!own) {
+                atomic_fetch_sub(&thread->sessions, 1);
+                session->thread = (uint16_t)env->thread;
+                atomic_fetch_add(&shared->threads[env->thread].sessions, 1);
+        }
+        if (r < 0) {
+                session_note_end(session, close_end_of_error(-r, ACCESS_INTERNAL), -r);
+                session_run(env, session, LIFE_KILL);
+        } else
+                session_run(env, session, LIFE_ADMIT);
+}
+
+/* Descriptors or memory are short: the listener rests, what is established goes on. */
+static void accept_pause(struct env *env, uint32_t listener, int error) {
+        const struct env_listener *which = &env->shared->listeners[listener];
+        struct log_context context = { .frontend = which->frontend_conf->name, .address = which->conf->text };
+        uint32_t times = log_limit_ask(&env->accept_limit, env->loop.now_ms, ACCEPT_LOG_MS);
+
+        wheel_arm(&env->loop.wheel, env_listener_node(env, listener), env->loop.now_ms + ACCEPT_PAUSE_MS);
+        if (times)
+                log_warning(env->log, &context,
+                            "cannot accept: %s; new clients wait in the backlog, next try in %d ms (%u times so far)",
+                            strerror(error), ACCEPT_PAUSE_MS, times);
+}
+
+/* Returns 1 to go on, 0 where there is no more to accept now. */
+static int accept_one(struct env *env, uint32_t number) {
+        struct env_listener *listener = &env->shared->listeners[number];
+        struct sockaddr_storage sa = { .ss_family = (sa_family_t)listener->family };
+        socklen_t len = sizeof(sa);
+        struct session *session;
+        int fd;
+
+        if (!accept_admit(env, listener))
+                return 0;
+        accept_clear_mark(env, listener);
+        fd = sys_accept(listener->record->fd, (struct sockaddr *)&sa, &len);
+        if (fd >= 0) {
+                session = accept_record(env, number, fd, &sa);
+                if (session) {
+                        accept_start(env, session);
+                        return 1;
+                }
+                sys_close(fd);
+                accept_unreserve(env, listener);
+                return 1;
+        }
+
+        accept_unreserve(env, listener);
+        switch (-fd) {
+        case EAGAIN:
+                return 0;
+        /* The connection's own misfortune, reported by accept(2): the next one may be well. */
+        case ECONNABORTED:
+        case EPERM:
+        case EPROTO:
+        case ENOPROTOOPT:
+        case ENETDOWN:
+        case ENETUNREACH:
+        case EHOSTDOWN:
+        case EHOSTUNREACH:
+        case ENONET:
+        case EOPNOTSUPP:
+        case ETIMEDOUT:
+                return 1;
+        default:
+                accept_pause(env, number, -fd);
+                return 0;
+        }
+}
+
+void accept_run(struct env *env, uint32_t listener) {
+        if (!env->accepting)
+                return;
+        for (int i = 0; i < ACCEPT_BATCH; i++)
+                if (!accept_one(env, listener))
+                        return;
+        loop_ready(&env->loop, env_listener_node(env, listener));
+}
+
+void accept_stop(struct env *env) {
+        for (uint32_t i = 0; env->accepting && i < env->shared->n_listeners; i++) {
+                /* Bounded, since clients may go on coming. */
+                for (int n = 0; n < ACCEPT_LAST && accept_one(env, i); n++)
+                        ;
+                wheel_cancel(&env->loop.wheel, env_listener_node(env, i));
+                loop_unready(&env->loop, env_listener_node(env, i));
+                poller_remove(env->loop.record->poller, env->shared->listeners[i].record->fd);
+        }
+        env->accepting = 0;
+}

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: ISC */
+#include "session/connect.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "net/sys.h"
+#include "session/close.h"
+#include "session/deadline.h"
+#include "session/pick.h"
+
+#define CONNECT_AGAIN_MS 5      /* before the first repeat at a full AF_UNIX backlog; doubles ... */
+#define CONNECT_AGAIN_MAX_MS 100 /* ... up to this */
+#define CONNECT_LOG_MS 1000     /* between lines about one server */
+
+static const struct conf_server *connect_conf(const struct env *env, const struct session *session) {
+        return &env_backend(env, session)->conf->servers[session->server];
+}
+
+/* Notes why the attempt failed and tells the sysadmin, at most once a second for each server and thread. */
+static enum life_event connect_failed(struct env *env, struct session *session, int error) {
+        struct backend *backend = env_backend(env, session);
+        const struct conf_server *server = connect_conf(env, session);
+        struct log_limit *limit = &env->server_limits[backend->first + session->server];
+        struct log_context context = { .frontend = env_frontend_conf(env, session)->name, .backend = backend->conf->name,
+                                       .server = server->name, .address = server->text, .session = session->id };
+        uint32_t times = log_limit_ask(limit, env->loop.now_ms, CONNECT_LOG_MS);
+
+        session->error = (int16_t)error;
+        atomic_fetch_add_explicit(&backend->records[session->server].connect_failed, 1, memory_order_relaxed);
+        if (times == 1)
+                log_warning(env->log, &context, "cannot connect to the server: %s", strerror(error));
+        else if (times)
+                log_warning(env->log, &context, "cannot connect to the server: %s (%u times since the last such line)",
+                            strerror(error), times);
+        return LIFE_FAILED;
+}
+
+/* Connects s->fd[SESSION_SERVER] to the address, and has the outcome watched. */
+static enum life_event connect_try(struct env *env, struct session *session, const struct addr *address) {
+        int fd = session->fd[SESSION_SERVER], r, pending;
+
+        r = sys_connect(fd, &address->sa, address->len);
+        pending = r == -EINPROGRESS;
+        if (r == -EAGAIN && address->kind == ADDR_UNIX) {
+                /* unix(7): the backlog is full, and no event will say when it is not. */
+                session->pause_ms = session->pause_ms ? (uint16_t)(session->pause_ms * 2) : CONNECT_AGAIN_MS;
+                if (session->pause_ms > CONNECT_AGAIN_MAX_MS)
+                        session->pause_ms = CONNECT_AGAIN_MAX_MS;
+                session->until_ms = env->loop.now_ms + session->pause_ms;
+                return LIFE_PENDING;
+        }
+        if (r < 0 && !pending)
+                return connect_failed(env, session, -r);
+
+        session->until_ms = 0;
+        r = poller_add(env->loop.record->poller, fd,
+                       session_key(env_index(env, session), session->generation, SESSION_SERVER));
+        if (r < 0)
+                return connect_failed(env, session, -r);
+        return pending ? LIFE_PENDING : LIFE_CONNECTED;
+}
+
+/* Binds to the server's `source`, leaving the port to connect, which can share it among destinations (ip(7)). */
+static int connect_bind(int fd, const struct addr *source) {
+        int on = 1, r = 0;
+
+        if (source->sa.sa_family == AF_INET || source->sa.sa_family == AF_INET6)
+                r = sys_setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
+        return r < 0 ? r : sys_bind(fd, &source->sa, source->len);
+}
+
+enum life_event connect_start(struct env *env, struct session *session) {
+        const struct conf_server *server = connect_conf(env, session);
+        const struct addr *address = &env->address;
+        int family = addr_family(address), fd, r;
+        enum sockopt_id failed;
+
+        session->phase_ms = env->loop.now_ms;
+        session->pause_ms = 0;
+        session->until_ms = 0;
+        fd = sys_socket(family, SOCK_STREAM, sockopt_protocol(family, &server->sockopts));
+        if (fd < 0)
+                return connect_failed(env, session, -fd);
+        session->fd[SESSION_SERVER] = fd;
+        if (family == AF_UNIX)
+                session->flags |= SESSION_UNIX(SESSION_SERVER);
+        else
+                session->flags &= (uint8_t)~SESSION_UNIX(SESSION_SERVER);
+
+        if (sockopt_any(family, &server->sockopts, SOCKOPT_CONNECT)) {
+                r = sockopt_apply(fd, family, &server->sockopts, SOCKOPT_CONNECT, &failed);
+                if (r < 0) {
+                        char value[64];
+                        struct log_context context = { .backend = env_backend(env, session)->conf->name,
+                                                       .server = server->name, .session = session->id };
+
+                        log_error(env->log, &context, "cannot set socket option %s = %s: %s", sockopt_spec(failed)->name,
+                                  sockopt_format(&server->sockopts, failed, value, sizeof(value)), strerror(-r));
+                        return connect_failed(env, session, -r);
+                }
+        }
+        if (server->source.kind != ADDR_NONE && family != AF_UNIX) {
+                r = connect_bind(fd, &server->source);
+                if (r < 0)
+                        return connect_failed(env, session, -r);
+        }
+        return connect_try(env, session, address);
+}
+
+enum life_event connect_again(struct env *env, struct session *session) {
+        struct addr address;
+
+        backend_address(env_backend(env, session), session->server, &address);
+        return connect_try(env, session, &address);
+}
+
+enum life_event connect_event(struct env *env, struct session *session, uint32_t events) {
+        int error = 0, r;
+        socklen_t len = sizeof(error);
+
+        r = sys_getsockopt(session->fd[SESSION_SERVER], SOL_SOCKET, SO_ERROR, &error, &len);
+        if (r < 0 || error)
+                return connect_failed(env, session, error ? error : -r);
+        /* A hang-up is no answer; only "writable, and no error" is one. */
+        return (events & POLLER_OUT) ? LIFE_CONNECTED : LIFE_NOTHING;
+}
+
+enum life_event connect_timeout(struct env *env, struct session *session) {
+        return connect_failed(env, session, session->until_ms ? EAGAIN : ETIMEDOUT);
+}
+
+enum life_event connect_next(struct env *env, struct session *session) {
+        int fd = session->fd[SESSION_SERVER];
+
+        session->fd[SESSION_SERVER] = -1;
+        if (fd >= 0)
+                sys_close(fd);
+        session->until_ms = 0;
+        /* What the old socket signalled says nothing of the next. */
+        session->direction[SESSION_SERVER].in_ready = session->direction[SESSION_SERVER].in_ended = 0;
+        session->direction[SESSION_SERVER].marked = session->direction[SESSION_CLIENT].out_ready = 0;
+        pick_release(env, session);
+        return pick_server(env, session);
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef SPLICED_SESSION_PICK_H
+#define SPLICED_SESSION_PICK_H
+
+#include "session/env.h"
+
+/* Choosing a server, and the pause before the servers are tried all over again. */
+
+/*
+ * Chooses a server that this round has not tried.  Returns LIFE_PICKED with the place
+ * at the server taken and env->address set; LIFE_PAUSE where all were tried but tries are left;
+ * LIFE_GIVE_UP, the end noted, where no server is usable or no try is left.
+ */
+enum life_event pick_server(struct env *env, struct session *session);
+
+/* Sets the timer that ends the pause.  Returns LIFE_NOTHING. */
+enum life_event pick_rest(struct env *env, struct session *session);
+
+/* Adds the present server to those tried and lets go of it. */
+void pick_release(struct env *env, struct session *session);
+
+#endif

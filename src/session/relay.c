@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: ISC */
+#include "session/relay.h"
+
+#include <errno.h>
+
+#include "net/sys.h"
+#include "session/access.h"
+#include "session/close.h"
+#include "session/deadline.h"
+
+/* What one direction may do before others have their turn. */
+#define RELAY_BUDGET (1024u * 1024u)    /* bytes */
+#define RELAY_STEPS 16                  /* operations */
+
+/* One side is gone.  What it sent before is still delivered to the other, for a second at most. */
+static void relay_lost(struct env *env, struct session *session, unsigned side, int error) {
+        struct direction *in = &session->direction[side], *out = &session->direction[!side];
+
+        if (session->flags & SESSION_LOST(side))
+                return;
+        session->flags |= SESSION_LOST(side) | SESSION_RESET;
+        /* EPIPE: the peer had sent its FIN, and then did not wait for the rest. */
+        if (error == EPIPE)
+                session_note_end(session, side == SESSION_CLIENT ? ACCESS_CLIENT_FIN : ACCESS_SERVER_FIN, error);
+        else
+                session_note_end(session, side == SESSION_CLIENT ? ACCESS_CLIENT_RESET : ACCESS_SERVER_RESET, error);
+        if (!session->close_ms)
+                session->close_ms = env->loop.now_ms + CLOSE_LINGER_MS;
+
+        if (!direction_ended(out)) {
+                if (out->piped) {
+                        pipe_pool_drop(&env->pipes, out->pipe);
+                        out->pipe = DIRECTION_NO_PIPE;
+                }
+                direction_fail(out);
+        }
+        direction_lose(in);
+        deadline_arm(env, session);
+}
+
+static void relay_busy(struct session *session, uint8_t busy) {
+        atomic_signal_fence(memory_order_seq_cst);
+        *(volatile uint8_t *)&session->busy = busy;
+        atomic_signal_fence(memory_order_seq_cst);
+}
+
+static void relay_take_pipe(struct env *env, struct session *session, unsigned side, enum pipe_class class) {
+        session->direction[side].pipe = pipe_pool_take(&env->pipes, class, env_index(env, session) * SESSION_SIDES + side);
+}
+
+static int relay_pipe_end(const struct env *env, const struct direction *direction, int end) {
+        return env->shared->pipes.records[direction->pipe].ends[end];
+}
+
+/* What recv said other than bytes. */
+static void relay_read_nothing(struct env *env, struct session *session, unsigned side, ssize_t n) {
+        struct direction *direction = &session->direction[side];
+
+        if (n == -EAGAIN) {
+                direction_in_empty(direction);
+                return;
+        }
+        if (n < 0)
+                relay_lost(env, session, side, (int)-n);
+        else if (!direction->lost)
+                session_note_end(session, side == SESSION_CLIENT ? ACCESS_CLIENT_FIN : ACCESS_SERVER_FIN, 0);
+        direction_eof(direction, env->loop.now_ms);
+        deadline_arm(env, session);
+}
+
+/*
+ * recv, which on AF_UNIX stops where descriptors were sent along (they are
+ * dropped): more may wait behind them, so a short read is not the end.
+ */
+static ssize_t relay_recv(struct env *env, struct session *session, unsigned side, size_t len, int flags) {
+        struct iovec part = { .iov_base = env->scratch, .iov_len = len };
+        struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
+        ssize_t n;
+
+        if (!(session->flags & SESSION_UNIX(side)))
+                return sys_recv(session->fd[side], env->scratch, len, flags);
+        n = sys_recvmsg(session->fd[side], &message, flags);
+        if (n > 0 && (message.msg_flags & MSG_CTRUNC))
+                session->direction[side].marked = 1;
+        return n;
+}
+
+/* Puts what the other side did not take into a pipe, which relay_copy() made sure to have. */
+static int relay_park(struct env *env, struct session *session, unsigned side, size_t at, size_t n) {
+        ssize_t written;
+
+        relay_take_pipe(env, session, side, PIPE_SMALL);
+        written = sys_write(relay_pipe_end(env, &session->direction[side], 1), env->scratch + at, n);
+        if (written == (ssize_t)n)
+                return 0;
+        return written < 0 ? (int)written : -EIO;
+}
+
+/* Bytes are lost, and nobody's fault but ours or the kernel's: no peer may take a part for the whole. */
+static enum life_event relay_broken(struct session *session, int error) {
+        session_note_end(session, close_end_of_error(error, ACCESS_INTERNAL), error);
+        return LIFE_KILL;
+}
+
+/* Without a pipe: look, send, and consume just what was taken. */
+static enum life_event relay_peek(struct env *env, struct session *session, unsigned side) {
+        struct direction *direction = &session->direction[side];
+        ssize_t n, sent, consumed;
+
+        n = relay_recv(env, session, side, DIRECTION_SCRATCH, MSG_PEEK);
+        if (n <= 0) {
+                relay_read_nothing(env, session, side, n);
+                return LIFE_NOTHING;
+        }
+        relay_busy(session, 1);
+        sent = sys_send(session->fd[!side], env->scratch, (size_t)n, 0);
+        for (ssize_t left = sent; left > 0; left -= consumed) {
+                consumed = sys_recv(session->fd[side], env->scratch, (size_t)left, 0);
+                if (consumed <= 0)
+                        return relay_broken(session, consumed ? (int)-consumed : EIO);
+        }
+        relay_busy(session, 0);
+        if (sent > 0)
+                direction_copied(direction, DIRECTION_SCRATCH, (size_t)sent, (size_t)sent, env->loop.now_ms);
+        if (sent == -EAGAIN || (sent >= 0 && sent < n)) {
+                direction_out_full(direction);
+                direction->in_ready = 1;
+        } else if (sent < 0)
+                relay_lost(env, session, !side, (int)-sent);
+        return LIFE_NOTHING;
+}
+
+static enum life_event relay_copy(struct env *env, struct session *session, unsigned side) {
+        struct direction *direction = &session->direction[side];
+        size_t asked = pipe_pool_ready(&env->pipes, PIPE_SMALL);
+        ssize_t n, sent;
+        int r;
+
+        if (!asked)
+                return relay_peek(env, session, side);
+        if (asked > DIRECTION_SCRATCH)
+                asked = DIRECTION_SCRATCH;
+
+        relay_busy(session, 1);
+        n = relay_recv(env, session, side, asked, 0);
+        if (n <= 0) {
+                relay_busy(session, 0);
+                relay_read_nothing(env, session, side, n);
+                return LIFE_NOTHING;
+        }
+        sent = sys_send(session->fd[!side], env->scratch, (size_t)n, 0);
+        if (sent < 0 && sent != -EAGAIN) {
+                relay_busy(session, 0);
+                relay_lost(env, session, !side, (int)-sent);
+                return LIFE_NOTHING;
+        }
+        if (sent < 0)
+                sent = 0;
+        if (sent < n) {
+                r = relay_park(env, session, side, (size_t)sent, (size_t)(n - sent));
+                if (r < 0)
+                        return relay_broken(session, -r);
+        }
+        relay_busy(session, 0);
+        direction_copied(direction, asked, (size_t)n, (size_t)sent, env->loop.now_ms);
+        return LIFE_NOTHING;
+}
+
+static enum life_event relay_splice(struct env *env, struct session *session, unsigned side) {
+        struct direction *direction = &session->direction[side];
+        ssize_t n;
+
+        if (direction->pipe == DIRECTION_NO_PIPE) {
+                /* A pipe that the kernel made tiny costs more calls than a copy. */
+                if (pipe_pool_ready(&env->pipes, PIPE_BIG) <= DIRECTION_SCRATCH) {
+                        enum life_event event = relay_copy(env, session, side);
+
+                        direction->bulk = 0;
+                        return event;
+                }
+                relay_take_pipe(env, session, side, PIPE_BIG);
+        }
+        n = sys_splice(session->fd[side], relay_pipe_end(env, direction, 1),
+                       env->shared->pipes.records[direction->pipe].size);
+        if (n > 0)
+                direction_filled(direction, (size_t)n, env->loop.now_ms);
+        else if (n == -EAGAIN)
+                direction_splice_empty(direction);
+        else
+                /* The end, a mark of urgent data that looks like it, or an error: recv tells. */
+                direction_splice_end(direction);
+        return LIFE_NOTHING;
+}
+
+static enum life_event relay_flush(struct env *env, struct session *session, unsigned side) {
+        struct direction *direction = &session->direction[side];
+        ssize_t n = sys_splice(relay_pipe_end(env, direction, 0), session->fd[!side], direction->piped);
+
+        if (n > 0)
+                direction_flushed(direction, (size_t)n, env->loop.now_ms);
+        else if (n == -EAGAIN)
+                direction_out_full(direction);
+        else if (n == 0)
+                return relay_broken(session, EIO);
+        else
+                relay_lost(env, session, !side, (int)-n);
+        return LIFE_NOTHING;
+}
+
+static enum life_event relay_fin(struct env *env, struct session *session, unsigned side) {
+        int r = sys_shutdown(session->fd[!side], SHUT_WR);
+
+        if (r < 0)
+                relay_lost(env, session, !side, r == -ENOTCONN ? ECONNRESET : -r);
+        else
+                direction_shut(&session->direction[side]);
+        deadline_arm(env, session);
+        return LIFE_NOTHING;
+}
+
+/* One direction, until it has to wait or its budget is spent (*spent is set then). */
+static enum life_event relay_direction(struct env *env, struct session *session, unsigned side, int *spent) {
+        struct direction *direction = &session->direction[side];
+        uint64_t begin = direction->bytes;
+        enum life_event event = LIFE_NOTHING;
+
+        for (int step = 0; event == LIFE_NOTHING; step++) {
+                enum direction_op op = direction_next(direction);
+
+                if (op == DIRECTION_WAIT || op == DIRECTION_END)
+                        break;
+                if (step == RELAY_STEPS || direction->bytes - begin >= RELAY_BUDGET) {
+                        *spent = 1;
+                        break;
+                }
+                switch (op) {
+                case DIRECTION_COPY:
+                        event = relay_copy(env, session, side);
+                        break;
+                case DIRECTION_SPLICE:
+                        event = relay_splice(env, session, side);
+                        break;
+                case DIRECTION_FLUSH:
+                        event = relay_flush(env, session, side);
+                        break;
+                default:
+                        event = relay_fin(env, session, side);
+                        break;
+                }
+        }
+        if (direction->pipe != DIRECTION_NO_PIPE && !direction->piped && event == LIFE_NOTHING) {
+                uint32_t pipe = direction->pipe;
+
+                direction->pipe = DIRECTION_NO_PIPE;
+                pipe_pool_give(&env->pipes, pipe);
+        }
+        return event;
+}
+
+/* Where half-close is off, the first FIN, once passed on, ends the session. */
+static int relay_cut(const struct env *env, struct session *session) {
+        const struct direction *up = &session->direction[SESSION_CLIENT], *down = &session->direction[SESSION_SERVER];
+
+        if (env_frontend_conf(env, session)->half_close)
+                return 0;
+        return up->state == DIRECTION_SHUT || down->state == DIRECTION_SHUT;
+}
+
+enum life_event relay_move(struct env *env, struct session *session) {
+        const struct direction *up = &session->direction[SESSION_CLIENT], *down = &session->direction[SESSION_SERVER];
+        enum life_event event;
+        int spent = 0;
+
+        event = relay_direction(env, session, SESSION_CLIENT, &spent);
+        if (event == LIFE_NOTHING)
+                event = relay_direction(env, session, SESSION_SERVER, &spent);
+        if (event != LIFE_NOTHING)
+                return event;
+        if (direction_ended(up) && direction_ended(down))
+                return up->state == DIRECTION_SHUT && down->state == DIRECTION_SHUT ? LIFE_DONE : LIFE_ENDING;
+        if (relay_cut(env, session))
+                return LIFE_ENDING;
+        if (spent || direction_next(up) > DIRECTION_WAIT || direction_next(down) > DIRECTION_WAIT)
+                loop_ready(&env->loop, env_index(env, session));
+        return LIFE_NOTHING;
+}
+
+enum life_event relay_start(struct env *env, struct session *session) {
+        struct direction *up = &session->direction[SESSION_CLIENT], *down = &session->direction[SESSION_SERVER];
+
+        session->connect_ms = (int32_t)(env->loop.now_ms - session->phase_ms);
+        session->phase_ms = env->loop.now_ms;
+        session->until_ms = 0;
+        /* Errors of attempts that were made good are not the session's. */
+        session->error = 0;
+        up->in_ms = up->out_ms = down->in_ms = down->out_ms = env->loop.now_ms;
+        /* Both can take bytes, or will say that they cannot; whether they have some, an event says, or trying. */
+        up->out_ready = down->out_ready = 1;
+        up->in_ready = 1;
+        deadline_arm(env, session);
+        return relay_move(env, session);
+}
+
+enum life_event relay_event(struct env *env, struct session *session, unsigned side, uint32_t events) {
+        int fd = session->fd[side], error = 0;
+        socklen_t len = sizeof(error);
+
+        /*
+         * An error must not wait for the other side to take what is parked: it is asked for at once. (Reading would report it
+         * only after all that came before it.)
+         */
+        if ((events & POLLER_ERR) && sys_getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error)
+                relay_lost(env, session, side, error);
+        return relay_move(env, session);
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef SPLICED_SESSION_RELAY_H
+#define SPLICED_SESSION_RELAY_H
+
+#include "session/env.h"
+
+/*
+ * Moving bytes.  What direction.h decides is done here, by system calls:
+ *
+ *   small messages   recv into the thread's scratch buffer, send; what the
+ *                    other side does not take at once goes into a pipe
+ *   bulk             splice through a pipe, which is given back empty
+ *   no pipe to be    a look (MSG_PEEK), send, and then so much is consumed
+ *   had              as was taken: three calls, but nothing can get stuck
+ *
+ * Between two events no byte is in user space.
+ */
+
+/* The server is connected: begins, and tries at once.  Returns as relay_move(). */
+enum life_event relay_start(struct env *env, struct session *session);
+
+/* An event on one side's socket; its flags are in the record already.  Returns as relay_move(). */
+enum life_event relay_event(struct env *env, struct session *session, unsigned side, uint32_t events);
+
+/*
+ * Moves what can be moved in both directions, within a budget; with the
+ * budget spent the session goes to the ready list.  Returns LIFE_NOTHING;
+ * LIFE_DONE or LIFE_ENDING where both directions have ended.
+ */
+enum life_event relay_move(struct env *env, struct session *session);
+
+#endif

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: ISC */
+#include "session/session.h"
+
+#include <errno.h>
+
+#include "net/sys.h"
+#include "session/accept.h"
+#include "session/access.h"
+#include "session/close.h"
+#include "session/connect.h"
+#include "session/deadline.h"
+#include "session/env.h"
+#include "session/pick.h"
+#include "session/relay.h"
+
+#define SESSION_GENERATION_MASK ((1u << 30) - 1)
+
+uint64_t session_key(uint32_t index, uint32_t generation, unsigned side) {
+        return (uint64_t)(generation & SESSION_GENERATION_MASK) << 34 | (uint64_t)side << 32 | index;
+}
+
+uint32_t session_key_index(uint64_t key) {
+        return (uint32_t)key;
+}
+
+unsigned session_key_side(uint64_t key) {
+        return (unsigned)(key >> 32) & 3;
+}
+
+int session_key_fits(uint64_t key, uint32_t generation) {
+        return key >> 34 == (generation & SESSION_GENERATION_MASK);
+}
+
+static int session_is_fin(unsigned end) {
+        return end == ACCESS_CLIENT_FIN || end == ACCESS_SERVER_FIN;
+}
+
+void session_note_end(struct session *session, unsigned end, int error) {
+        if (session->end != ACCESS_END_N && (!session_is_fin(session->end) || session_is_fin(end)))
+                return;
+        session->end = (uint8_t)end;
+        session->error = (int16_t)error;
+}
+
+static enum life_event session_stay(struct env *env, struct session *session) {
+        deadline_arm(env, session);
+        return LIFE_NOTHING;
+}
+
+static enum life_event session_illegal(struct env *env, struct session *session) {
+        session_note_end(session, ACCESS_INTERNAL, 0);
+        return close_abort(env, session);
+}
+
+typedef enum life_event session_action_fn(struct env *env, struct session *session);
+
+static session_action_fn *const session_actions[LIFE_ACTIONS] = {
+        [LIFE_ILLEGAL] = session_illegal,
+        [LIFE_STAY] = session_stay,
+        [LIFE_PICK] = pick_server,
+        [LIFE_REST] = pick_rest,
+        [LIFE_CONNECT] = connect_start,
+        [LIFE_CONNECT_AGAIN] = connect_again,
+        [LIFE_PICK_NEXT] = connect_next,
+        [LIFE_RELAY] = relay_start,
+        [LIFE_LINGER] = close_linger,
+        [LIFE_ABORT] = close_abort,
+        [LIFE_FINISH] = close_finish,
+        [LIFE_PART] = close_part,
+};
+
+void session_run(struct env *env, struct session *session, enum life_event event) {
+        while (event != LIFE_NOTHING) {
+                struct life_step step = life_step(session->state, event);
+
+                if (step.action == LIFE_ILLEGAL) {
+                        struct log_context context = { .frontend = env_frontend_conf(env, session)->name,
+                                                       .session = session->id };
+
+                        log_error(env->log, &context, "internal error: event %s in state %s; the session is reset",
+                                  life_event_name(event), life_state_name(session->state));
+                }
+                /* The record is free only once its resources are released, which the action does. */
+                if (step.next != LIFE_CLOSED)
+                        session->state = step.next;
+                event = session_actions[step.action](env, session);
+        }
+}
+
+/* What an event says of a side, kept until somebody can use it. */
+static void session_note_flags(struct session *session, unsigned side, uint32_t events) {
+        struct direction *in = &session->direction[side], *out = &session->direction[!side];
+
+        if (events & (POLLER_IN | POLLER_PRI | POLLER_RDHUP | POLLER_HUP | POLLER_ERR))
+                in->in_ready = 1;
+        if (events & (POLLER_RDHUP | POLLER_HUP | POLLER_ERR))
+                in->in_ended = 1;
+        if (events & POLLER_PRI)
+                in->marked = 1;
+        if (events & (POLLER_OUT | POLLER_HUP | POLLER_ERR))
+                out->out_ready = 1;
+}
+
+/*
+ * Whether a client without a server is gone.  A FIN alone says nothing: it may
+ * wait for its answer.  An AF_UNIX peer that closed hangs up, but what it sent before still counts.
+ */
+static int session_client_left(struct session *session, uint32_t events) {
+        int fd = session->fd[SESSION_CLIENT], error = 0;
+        socklen_t len = sizeof(error);
+        char byte;
+
+        if (!(events & (POLLER_ERR | POLLER_HUP)))
+                return 0;
+        if (sys_getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
+                error = EIO;
+        if (error) {
+                session_note_end(session, ACCESS_CLIENT_RESET, error);
+                return 1;
+        }
+        if (!(events & POLLER_HUP) || sys_recv(fd, &byte, 1, MSG_PEEK) > 0)
+                return 0;
+        session_note_end(session, ACCESS_CLIENT_FIN, 0);
+        return 1;
+}
+
+void session_event(struct env *env, uint64_t key, uint32_t events) {
+        unsigned side = session_key_side(key);
+        struct session *session;
+
+        if (side == SESSION_KEY_LISTENER) {
+                accept_run(env, session_key_index(key));
+                return;
+        }
+        session = &env->shared->sessions[session_key_index(key)];
+        /* The record may have been given up, and even taken again, since the kernel queued this event. */
+        if (side >= SESSION_SIDES || !session_key_fits(key, session->generation) || session->thread != env->thread)
+                return;
+
+        env->loop.record->current = session_key_index(key);
+        session_note_flags(session, side, events);
+        switch (session->state) {
+        case LIFE_ACCEPTED:
+                session_run(env, session, session_client_left(session, events) ? LIFE_CLIENT_LEFT : LIFE_ADMIT);
+                break;
+        case LIFE_QUEUED:
+        case LIFE_CONNECTING:
+                if (side == SESSION_SERVER && session->state == LIFE_CONNECTING)
+                        session_run(env, session, connect_event(env, session, events));
+                else if (side == SESSION_CLIENT && session_client_left(session, events))
+                        session_run(env, session, LIFE_CLIENT_LEFT);
+                break;
+        case LIFE_RELAYING:
+                session_run(env, session, relay_event(env, session, side, events));
+                break;
+        case LIFE_CLOSING:
+                session_run(env, session, close_look(env, session));
+                break;
+        default:
+                break;
+        }
+        env->loop.record->current = LOOP_NONE;
+}
+
+void session_ready(struct env *env, uint32_t index) {
+        struct session *session;
+
+        if (index >= env->shared->n_sessions) {
+                accept_run(env, index - env_listener_node(env, 0));
+                return;
+        }
+        session = &env->shared->sessions[index];
+        env->loop.record->current = index;
+        if (session->state == LIFE_RELAYING)
+                session_run(env, session, relay_move(env, session));
+        env->loop.record->current = LOOP_NONE;
+}
+
+void session_expire(struct env *env, uint32_t index) {
+        struct session *session;
+
+        if (index >= env->shared->n_sessions) {
+                accept_run(env, index - env_listener_node(env, 0));
+                return;
+        }
+        session = &env->shared->sessions[index];
+        env->loop.record->current = index;
+        session_run(env, session, deadline_expire(env, session));
+        env->loop.record->current = LOOP_NONE;
+}
+
+void session_kill_all(struct env *env, unsigned end) {
+        uint32_t bound = arena_list_bound(&env->shared->session_list);
+
+        for (uint32_t i = 0; i < bound; i++) {
+                struct session *session = &env->shared->sessions[i];
+
+                if (session->thread != env->thread || session->state == LIFE_CLOSED)
+                        continue;
+                session_note_end(session, end, 0);
+                session_run(env, session, LIFE_KILL);
+        }
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef SPLICED_SESSION_SESSION_H
+#define SPLICED_SESSION_SESSION_H
+
+#include <netinet/in.h>
+#include <stdint.h>
+
+#include "session/direction.h"
+#include "session/life.h"
+
+/*
+ * The session record and the one function that changes its state.  A record
+ * is plain data in the arena: 256 bytes, no pointers.  It belongs to one thread from LIFE_ACCEPTED to LIFE_CLOSED.
+ */
+
+enum session_side { SESSION_CLIENT, SESSION_SERVER, SESSION_SIDES };
+
+/* What session.flags holds. */
+#define SESSION_UNIX(side) (1u << (side))       /* the socket of that side is AF_UNIX */
+#define SESSION_LOST(side) (4u << (side))       /* that side is gone: reset, or an error on its socket */
+#define SESSION_LATE_OPTIONS 16u                /* the server socket has its SOCKOPT_LATER options */
+#define SESSION_RESET 32u                       /* both sides are to see a reset at the end */
+#define SESSION_CUT 64u                         /* half-close is off and the first FIN has been passed on */
+
+#define SESSION_NO_SERVER UINT16_MAX
+
+struct session {
+        /* What a message touches. */
+        uint32_t generation;            /* one more for each session that had this record; events carry it */
+        uint8_t state;                  /* enum life_state */
+        uint8_t busy;                   /* bytes are out of the kernel at this moment */
+        uint8_t flags;
+        uint8_t end;                    /* enum access_end, ACCESS_END_N while nobody ended it */
+        int32_t fd[SESSION_SIDES];      /* owned; -1: none */
+        struct direction direction[SESSION_SIDES];      /* by the side that it reads */
+
+        uint64_t id;
+        int64_t accepted_ms;            /* CLOCK_MONOTONIC */
+        int64_t phase_ms;               /* when its present state began, or its present connect */
+        int64_t until_ms;               /* when it does something by itself: a pause, a repeated connect, a look at the queue; 0: none */
+        int64_t close_ms;               /* a side was lost: by then it ends, delivered or not; 0: none */
+        int32_t queue_ms;               /* spent in LIFE_QUEUED */
+        int32_t connect_ms;             /* the successful connect took; -1: there was none */
+        uint32_t tries;                 /* record in ARENA_TRIES, or ARENA_NONE */
+        uint16_t thread;
+        uint16_t listener;              /* number over all frontends */
+        uint16_t backend;
+        uint16_t server;                /* in the backend, or SESSION_NO_SERVER */
+        uint16_t tried;                 /* servers tried before the present one */
+        uint16_t round;                 /* of these, before the present round began */
+        uint16_t pause_ms;              /* the last pause before a repeated connect or look */
+        int16_t error;                  /* errno that goes with end, 0: none */
+        uint16_t client_family;
+        uint16_t client_port;           /* network order */
+        struct in6_addr client;         /* an IPv4 address in its first four bytes */
+};
+
+_Static_assert(sizeof(struct session) <= 256, "a session record has 256 bytes at most");
+
+/* Record of slab ARENA_TRIES: which servers were tried, in order; only a session with a failed connect has one. */
+#define SESSION_TRIES 51
+struct session_tries {
+        uint16_t server[SESSION_TRIES];
+};
+
+struct env;
+
+/* Keys of events: index, side and as much of the generation as fits. */
+#define SESSION_KEY_LISTENER 2u
+uint64_t session_key(uint32_t index, uint32_t generation, unsigned side);
+uint32_t session_key_index(uint64_t key);
+unsigned session_key_side(uint64_t key);
+int session_key_fits(uint64_t key, uint32_t generation);
+
+/*
+ * Feeds an event to the session's life cycle and performs actions until the
+ * world has to answer.  The session may be gone when it returns.
+ */
+void session_run(struct env *env, struct session *session, enum life_event event);
+
+/*
+ * Notes who ended the session and how.  The first says it; only a FIN gives
+ * way to what comes later, since a session goes on after one.
+ */
+void session_note_end(struct session *session, unsigned end, int error);
+
+/* Handlers of the loop for nodes that are sessions. */
+void session_event(struct env *env, uint64_t key, uint32_t events);
+void session_ready(struct env *env, uint32_t index);
+void session_expire(struct env *env, uint32_t index);
+
+/* Ends every session of this thread at once, as `end` says.  For a stop. */
+void session_kill_all(struct env *env, unsigned end);
+
+#endif
