@@ -208,8 +208,11 @@ static enum life_event relay_flush(struct env *env, struct session *session, uns
 }
 
 static enum life_event relay_fin(struct env *env, struct session *session, unsigned side) {
-        int r = sys_shutdown(session->fd[!side], SHUT_WR);
+        int r = 0;
 
+        /* The second FIN goes out by the close that follows at once. */
+        if (session->direction[!side].state != DIRECTION_SHUT)
+                r = sys_shutdown(session->fd[!side], SHUT_WR);
         if (r < 0)
                 relay_lost(env, session, !side, r == -ENOTCONN ? ECONNRESET : -r);
         else
@@ -266,6 +269,12 @@ static int relay_cut(const struct env *env, struct session *session) {
         return up->state == DIRECTION_SHUT || down->state == DIRECTION_SHUT;
 }
 
+static int relay_has_work(const struct direction *direction) {
+        enum direction_op op = direction_next(direction);
+
+        return op != DIRECTION_WAIT && op != DIRECTION_END;
+}
+
 enum life_event relay_move(struct env *env, struct session *session) {
         const struct direction *up = &session->direction[SESSION_CLIENT], *down = &session->direction[SESSION_SERVER];
         enum life_event event;
@@ -280,7 +289,8 @@ enum life_event relay_move(struct env *env, struct session *session) {
                 return up->state == DIRECTION_SHUT && down->state == DIRECTION_SHUT ? LIFE_DONE : LIFE_ENDING;
         if (relay_cut(env, session))
                 return LIFE_ENDING;
-        if (spent || direction_next(up) > DIRECTION_WAIT || direction_next(down) > DIRECTION_WAIT)
+        /* The second direction may have woken the first, whose turn was before. */
+        if (spent || relay_has_work(up) || relay_has_work(down))
                 loop_ready(&env->loop, env_index(env, session));
         return LIFE_NOTHING;
 }
