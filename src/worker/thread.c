@@ -79,7 +79,7 @@ static void *thread_main(void *arg) {
                 while (atomic_load(&pool->phase) != THREAD_STOP)
                         usleep(10000);
         }
-        accept_stop(env);
+        env->accepting = 0;
         /* From here on nobody hands a session to another thread, so each can tell its own. */
         pthread_barrier_wait(&pool->barrier);
         session_kill_all(env, ACCESS_SHUTDOWN);

@@ -91,14 +91,14 @@ static int worker_start(struct worker *worker, const struct worker_hooks *hooks)
         worker->signals = r;
         r = shared_listen(&worker->shared);
         if (r >= 0)
-                r = hooks->ready ? hooks->ready(hooks->arg) : 0;
-        if (r >= 0)
                 r = log_start(worker->log);
         if (r >= 0)
                 r = resolve_start(&worker->resolve, worker->shared.backends, worker->conf->n_backends, worker->log,
                                   WORKER_RESOLVE_MS);
         if (r >= 0)
                 r = thread_pool_start(&worker->pool, &worker->shared);
+        if (r >= 0 && hooks->ready)
+                r = hooks->ready(hooks->arg);
         if (r < 0) {
                 log_error(worker->log, LOG_NO_CONTEXT, "cannot start: %s", strerror(-r));
                 return r;
@@ -109,12 +109,17 @@ static int worker_start(struct worker *worker, const struct worker_hooks *hooks)
 }
 
 static void worker_drain(struct worker *worker) {
+        uint32_t sessions = atomic_load(&worker->shared.sessions_now);
         int64_t drain = worker->conf->drain;
 
         worker->phase = THREAD_DRAIN;
         worker->drain_until = drain == CONF_OFF ? INT64_MAX : clock_now_ms() + drain;
-        log_info(worker->log, LOG_NO_CONTEXT, "draining: no new clients, %u sessions may go on%s",
-                 atomic_load(&worker->shared.sessions_now), drain == CONF_OFF ? " until they end" : " for a while");
+        if (drain == CONF_OFF)
+                log_info(worker->log, LOG_NO_CONTEXT, "draining: no new clients; waiting for %" PRIu32 " sessions", sessions);
+        else
+                log_info(worker->log, LOG_NO_CONTEXT,
+                         "draining: no new clients; waiting for %" PRIu32 " sessions, at most %" PRId64 ".%03" PRId64 " s",
+                         sessions, drain / 1000, drain % 1000);
         thread_pool_enter(&worker->pool, THREAD_DRAIN);
 }
 
