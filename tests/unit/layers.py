@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 
 FILE_LINES = 800
@@ -239,14 +238,13 @@ def objections(files):
 
 
 class Tap:
-    """Prints results and counts failures."""
+    """Prints results.  Failures are for the test driver to count, the exit status says nothing."""
 
     def __init__(self):
-        self.count = self.failed = 0
+        self.count = 0
 
     def result(self, name, problems=(), skip=None):
         self.count += 1
-        self.failed += bool(problems)
         print(f"{'not ok' if problems else 'ok'} {self.count} - {name}{' # SKIP ' + skip if skip else ''}")
         for problem in problems:
             print(f"# {problem}")
@@ -268,15 +266,14 @@ def main():
     needs_ctags = {check for _, check, ctags in RULES if ctags}
     tap.result("nothing is said about a good tree", [names[check] for check in objections(GOOD)])
     for check, path, text in BAD:
-        name = f"{names[check]} can fail: {path} {'removed' if text is None else repr(text[:60])}"
+        name = f"{names[check]} objects to a bad {path}"
         if check in needs_ctags and not CTAGS:
             tap.result(name, skip=no_ctags)
             continue
         said = objections({**GOOD, path: text})
         tap.result(name, [] if check in said else [f"only these objected: {[names[other] for other in said]}"])
     print(f"1..{tap.count}")
-    return 1 if tap.failed else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: ISC
 # spliced.8 and "spliced -h" name the same options, both ways, and the pages are clean mdoc.
 n=0
-failed=0
 
 # result NAME STATUS [TEXT]: one line of TAP, with TEXT as its explanation where the status is not 0.
 result() {
@@ -12,7 +11,6 @@ result() {
         else
                 echo "not ok $n - $1"
                 printf '%s\n' "$3" | sed 's/^/# /'
-                failed=1
         fi
 }
 
@@ -71,4 +69,3 @@ for page in "$top_srcdir"/man/*.[1-9]; do
 done
 
 echo "1..$n"
-exit "$failed"

@@ -4,7 +4,6 @@
 limit=2.0
 unit=$top_builddir/contrib/systemd/spliced.service
 n=0
-failed=0
 
 # result NAME STATUS [TEXT]: one line of TAP, with TEXT as its explanation where the status is not 0.
 result() {
@@ -14,7 +13,6 @@ result() {
         else
                 echo "not ok $n - $1"
                 printf '%s\n' "$3" | sed 's/^/# /'
-                failed=1
         fi
 }
 
@@ -59,4 +57,3 @@ if grep -q '@[a-z]*@' "$unit"; then status=1; else status=0; fi
 result "no placeholder is left" "$status" "$(grep '@[a-z]*@' "$unit")"
 
 echo "1..$n"
-exit "$failed"
