@@ -144,8 +144,8 @@ static enum life_event relay_copy(struct env *env, struct session *session, unsi
         relay_busy(session, 1);
         n = relay_recv(env, session, side, asked, 0);
         if (n <= 0) {
-                relay_busy(session, 0);
                 relay_read_nothing(env, session, side, n);
+                relay_busy(session, 0);
                 return LIFE_NOTHING;
         }
         sent = sys_send(session->fd[!side], env->scratch, (size_t)n, 0);
@@ -186,9 +186,12 @@ static enum life_event relay_splice(struct env *env, struct session *session, un
                 direction_filled(direction, (size_t)n, env->loop.now_ms);
         else if (n == -EAGAIN)
                 direction_splice_empty(direction);
-        else
-                /* The end, a mark of urgent data that looks like it, or an error: recv tells. */
+        else if (n == 0 || n == -EINVAL)
+                /* The end, or a mark of urgent data that looks like it, or nothing that can be spliced: recv tells. */
                 direction_splice_end(direction);
+        else
+                /* The socket has told its error now, and would say EOF if it were asked again. */
+                relay_read_nothing(env, session, side, n);
         return LIFE_NOTHING;
 }
 
