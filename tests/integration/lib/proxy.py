@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: ISC
+"""The program under test: its config, its process, its logs, what it costs."""
+import functools
+import json
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+
+from lib import tap
+
+PROGRAM = os.environ.get("SPLICED", "./spliced")
+SANITIZER_REPORT = re.compile(r"(Address|Leak|Thread|UndefinedBehavior)Sanitizer|runtime error:")
+
+
+@functools.cache
+def sanitizer():
+    """"thread", "address" or None: what the program was built with."""
+    with open(PROGRAM, "rb") as file:
+        image = file.read()
+    return "thread" if b"__tsan_init" in image else "address" if b"__asan_init" in image else None
+
+
+def slowness():
+    """By how much longer things may take."""
+    return 4 if sanitizer() else 1
+
+
+def wait_for(condition, what, timeout=10.0):
+    """Polls until condition() is true and returns its value."""
+    until = time.monotonic() + timeout * slowness()
+    pause = 0.002
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > until:
+            raise tap.Failed(f"waited in vain: {what() if callable(what) else what}")
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.05)
+
+
+def section(name, body):
+    return f"{name} {{ {body} }}\n" if body else ""
+
+
+def server(name, address, extra=""):
+    return f'    server "{name}" {{ address = "{address}" {extra} }}\n'
+
+
+def frontend(name, listen, backend, extra=""):
+    """A frontend; `listen` is one address, or a list of addresses or (address, keys) pairs."""
+    listens = [listen] if isinstance(listen, str) else listen
+    lines = "".join(f'    listen "{a}" {{ {keys} }}\n'
+                    for a, keys in ((entry, "") if isinstance(entry, str) else entry for entry in listens))
+    return f'frontend "{name}" {{\n{lines}    backend = "{backend}"\n    {extra}\n}}\n'
+
+
+def backend(name, servers, extra=""):
+    """A backend; `servers` is one address, or server() lines joined."""
+    if "server" not in servers:
+        servers = server("s1", servers)
+    return f'backend "{name}" {{\n{servers}    {extra}\n}}\n'
+
+
+class Proxy:
+    """A running spliced.  Stopped when the case is over, and then it must have ended well."""
+
+    def __init__(self, config, *, threads=1, top="", access="json", log_level="info", nofile=None, user=None,
+                 directory=None, start=True, args=(), stderr=None):
+        self.dir = directory or tap.tmpdir()
+        self.path = f"{self.dir}/spliced.conf"
+        self.log_path = f"{self.dir}/stderr.log"
+        self.access_path = f"{self.dir}/access.log"
+        head = f"threads = {threads}\n" if threads else ""
+        if "log {" not in top.replace("access-log {", ""):
+            head += f'log {{ to = "stderr" level = "{log_level}" }}\n'
+        if access:
+            head += f'access-log {{ to = "file:{self.access_path}" format = "{access}" }}\n'
+        with open(self.path, "w", encoding="utf-8") as file:
+            file.write(head + top + "\n" + config)
+        if user is not None:
+            os.chown(self.dir, user, user)
+        self.nofile, self.user, self.args, self.stderr = nofile, user, list(args), stderr
+        self.process = None
+        self.expected = 0
+        if start:
+            self.start()
+
+    def command(self, *args):
+        line = [PROGRAM, "--no-keeper", "-f", self.path, *args]
+        if self.nofile:
+            line = ["/bin/sh", "-c", f'ulimit -n {self.nofile} && exec "$@"', "sh", *line]
+        return line
+
+    def start(self, ready=True):
+        identity = {} if self.user is None else {"user": self.user, "group": self.user, "extra_groups": []}
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(self.command(*self.args), stdin=subprocess.DEVNULL, stdout=log,
+                                            stderr=self.stderr if self.stderr is not None else log,
+                                            close_fds=True, **identity)
+        tap.cleanup(self.stop)
+        if ready:
+            self.wait_log(r"\bready\b", timeout=15)
+        return self
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    # Its end
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def running(self):
+        return self.process.poll() is None
+
+    def wait(self, timeout=10.0):
+        """Waits for its end and returns the exit status (negative: the signal that killed it)."""
+        try:
+            return self.process.wait(timeout * slowness())
+        except subprocess.TimeoutExpired:
+            raise tap.Failed(f"still runs after {timeout * slowness():.0f} s\n{self.log_tail()}") from None
+
+    def stop(self):
+        """Stops it now.  Raises where it did not end with the status expected, or a sanitizer spoke."""
+        if self.process is None:
+            return
+        process, self.process = self.process, None
+        stuck = False
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(8 * slowness())
+            except subprocess.TimeoutExpired:
+                stuck = True
+                process.kill()
+                process.wait()
+        log = self.log()
+        report = SANITIZER_REPORT.search(log)
+        if report:
+            tap.note(log[max(0, report.start() - 200):report.start() + 6000])
+            raise tap.Failed("a sanitizer reported")
+        if stuck:
+            raise tap.Failed(f"did not stop at SIGINT\n{self.log_tail()}")
+        if process.returncode != self.expected:
+            raise tap.Failed(f"exit status {process.returncode}, wanted {self.expected}\n{self.log_tail()}")
+
+    # What it says
+
+    def log(self):
+        try:
+            with open(self.log_path, encoding="utf-8", errors="replace") as file:
+                return file.read()
+        except FileNotFoundError:
+            return ""
+
+    def log_tail(self):
+        return "\n".join(self.log().splitlines()[-15:])
+
+    def log_lines(self, pattern):
+        return [line for line in self.log().splitlines() if re.search(pattern, line)]
+
+    def wait_log(self, pattern, timeout=10.0):
+        def look():
+            found = re.search(pattern, self.log())
+            if not found and self.process and self.process.poll() is not None:
+                raise tap.Failed(f"ended with status {self.process.returncode}\n{self.log_tail()}")
+            return found
+        return wait_for(look, lambda: f"/{pattern}/ in the log:\n{self.log_tail()}", timeout)
+
+    def access(self):
+        """The access log's records so far."""
+        try:
+            with open(self.access_path, encoding="utf-8") as file:
+                lines = file.read().split("\n")
+        except FileNotFoundError:
+            return []
+        return [json.loads(line) for line in lines[:-1]]
+
+    def wait_access(self, count, timeout=10.0):
+        """Waits for so many records and returns them all."""
+        wait_for(lambda: len(self.access()) >= count,
+                 lambda: f"{count} access-log records, there are {len(self.access())}", timeout)
+        return self.access()
+
+    # What it costs
+
+    def fds(self):
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def wait_fds(self, most, timeout=10.0):
+        """Waits until it holds no more than `most` descriptors."""
+        wait_for(lambda: self.fds() <= most, lambda: f"{self.fds()} descriptors, wanted at most {most}: {self.fd_kinds()}",
+                 timeout)
+
+    def fd_kinds(self):
+        kinds = {}
+        for name in os.listdir(f"/proc/{self.pid}/fd"):
+            try:
+                kind = os.readlink(f"/proc/{self.pid}/fd/{name}").split(":")[0]
+            except FileNotFoundError:
+                continue
+            kinds[kind] = kinds.get(kind, 0) + 1
+        return kinds
+
+    def cpu(self, thread=None):
+        """CPU seconds so far, of the process or one of its threads."""
+        path = f"/proc/{self.pid}/stat" if thread is None else f"/proc/{self.pid}/task/{thread}/stat"
+        with open(path, encoding="utf-8", errors="replace") as file:
+            fields = file.read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def threads(self):
+        return [int(name) for name in os.listdir(f"/proc/{self.pid}/task")]
+
+    def cpu_share(self, seconds):
+        """The share of one CPU that it uses in the next seconds."""
+        before, start = self.cpu(), time.monotonic()
+        time.sleep(seconds)
+        return (self.cpu() - before) / (time.monotonic() - start)
+
+    def check_idle(self, what, seconds=1.0, most=0.03):
+        """Fails where it uses the CPU with nothing to do (one second look may show a stray wakeup: the best of three)."""
+        shares = []
+        for _ in range(3):
+            shares.append(self.cpu_share(seconds))
+            if shares[-1] <= most * (3 if sanitizer() else 1):
+                return
+        raise tap.Failed(f"CPU while idle ({what}): " + ", ".join(f"{share:.0%}" for share in shares))
+
+    def pss(self):
+        """Proportional set size in bytes."""
+        with open(f"/proc/{self.pid}/smaps_rollup", encoding="ascii") as file:
+            return int(re.search(r"^Pss:\s+(\d+) kB", file.read(), re.M).group(1)) * 1024
+
+
+def run(*args, config=None, directory=None, timeout=10.0):
+    """Runs the program to its end.  Returns (status, stdout, stderr)."""
+    path = f"{directory or tap.tmpdir()}/spliced.conf"
+    if config is not None:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(config)
+        args = (*args, "-f", path)
+    done = subprocess.run([PROGRAM, *args], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          timeout=timeout * slowness(), check=False)
+    if SANITIZER_REPORT.search(done.stderr):
+        raise tap.Failed("a sanitizer reported:\n" + done.stderr)
+    return done.returncode, done.stdout, done.stderr
+
+
+def thread(function, *args):
+    """Starts a daemon thread; .result() joins it and returns or raises what the function did."""
+    box = {}
+
+    def body():
+        try:
+            box["value"] = function(*args)
+        except BaseException as error:  # pylint: disable=broad-except
+            box["error"] = error
+
+    worker = threading.Thread(target=body, daemon=True)
+
+    def result(timeout=60.0):
+        worker.join(timeout * slowness())
+        if worker.is_alive():
+            raise tap.Failed(f"{function.__name__} did not end")
+        if "error" in box:
+            raise box["error"]
+        return box["value"]
+
+    worker.result = result
+    worker.start()
+    return worker
