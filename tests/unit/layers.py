@@ -159,8 +159,9 @@ def check_prefix(tree):
 def check_typedef(tree):
     for path, lines in tree.files.items():
         text = COMMENTS.sub(lambda match: re.sub(r"[^\n]", " ", match.group(0)), "\n".join(lines))
-        for match in re.finditer(r"\btypedef\s+(struct|union|enum)\b", text):
-            yield f"{path}:{text.count(chr(10), 0, match.start()) + 1}: {match.group(0)}"
+        for match in re.finditer(r"\btypedef\s+(struct|union|enum)\b\s*\w*\s*(\{|\w+\s*;)", text):
+            line = text.count("\n", 0, match.start()) + 1
+            yield f"{path}:{line}: typedef {match.group(1)}"
 
 
 def check_spdx(tree):
@@ -201,7 +202,7 @@ GOOD = {
     "src/top/a.h": SPDX + "/* Says a. */\nint a_say(const char *text,\n          int twice);\n",
     "src/top/a.c": SPDX + '#include "top/a.h"\n\n#include "low/b.h"\n\n' + "int a_say(const char *text, int twice) {\n"
                    + "        /* no typedef struct here */\n        return 0;\n}\n",
-    "src/low/b.h": SPDX + "#include <sys/epoll.h>\n",
+    "src/low/b.h": SPDX + "#include <sys/epoll.h>\n\ntypedef struct b *b_fn(struct b *b);\n",
 }
 # (the check that must object, a file of GOOD to change, its text; None: removed)
 BAD = [
@@ -218,6 +219,7 @@ BAD = [
     (check_comments, "src/top/a.h", SPDX + "\nint a_say(const char *text,\n          int twice);\n"),
     (check_prefix, "src/top/a.h", SPDX + "/* Says b. */\nint b_say(void);\n"),
     (check_typedef, "src/top/x.h", SPDX + "typedef\nstruct x { int y; } x;\n"),
+    (check_typedef, "src/top/x.h", SPDX + "typedef enum x y;\n"),
     (check_spdx, "src/top/x.h", "\n" + SPDX),
     (check_layout, "src/top/x.h", SPDX + "\tint x;\n"),
     (check_layout, "src/top/x.h", SPDX + "int x; \n"),
