@@ -113,8 +113,8 @@ static void outline_skip_block(struct outline *o) {
         } while (depth > 0);
 }
 
-/* Skips what follows a key that is left out, as far as it belongs to it. */
-static void outline_skip(struct outline *o) {
+/* Skips what follows a key that is left out, as far as it belongs to it.  rows: the keys that may come next. */
+static void outline_skip(struct outline *o, const struct schema_row *rows) {
         const struct token *token = outline_peek(o, 0);
 
         if (token->type == TOKEN_EQUALS || token->type == TOKEN_APPEND) {
@@ -125,8 +125,9 @@ static void outline_skip(struct outline *o) {
         } else if (outline_is_word(token)) {
                 enum token_type next = outline_peek(o, 1)->type;
 
-                /* A word before one of these is a key of its own. */
-                if (next == TOKEN_EQUALS || next == TOKEN_APPEND || next == TOKEN_PAREN_OPEN)
+                /* A word before one of these is a key of its own; so is one that is known. */
+                if (next == TOKEN_EQUALS || next == TOKEN_APPEND || next == TOKEN_PAREN_OPEN ||
+                    schema_find(rows, token->text, token->len))
                         return;
                 o->at++;
         } else {
@@ -151,7 +152,7 @@ static void outline_unknown(struct outline *o, const struct outline_section *sec
         mistakes_add(o->mistakes, o->place, "unknown key '%s' %s%s; allowed: %s", outline_show(o, key),
                      outline_where(o, section), hint, schema_list(section->rows, list, sizeof(list)));
         outline_drop(o, near ? near->key : "*");
-        outline_skip(o);
+        outline_skip(o, section->rows);
 }
 
 /* Whether a key is there for the first time; if not it is reported. */
@@ -168,21 +169,22 @@ static int outline_first(struct outline *o, const struct outline_section *sectio
 }
 
 /* Reports a statement that does not look as its key wants it, and leaves it out. */
-static void outline_refuse(struct outline *o, const struct schema_row *row, const char *what) {
+static void outline_refuse(struct outline *o, const struct outline_section *section, const struct schema_row *row,
+                           const char *what) {
         const struct token *next = outline_peek(o, 0);
         char form[128];
 
         mistakes_add(o->mistakes, o->place, "'%s' %s, not '%s'; allowed: %s", row->key, what, outline_show(o, next),
                      outline_form(row, form, sizeof(form)));
         outline_drop(o, row->key);
-        outline_skip(o);
+        outline_skip(o, section->rows);
 }
 
 static void outline_scalar(struct outline *o, const struct outline_section *section, const struct schema_row *row) {
         const struct token *token = outline_peek(o, 0), *next;
 
         if (token->type != TOKEN_EQUALS) {
-                outline_refuse(o, row, "needs a = behind it");
+                outline_refuse(o, section, row, "needs a = behind it");
                 return;
         }
         token = outline_peek(o, 1);
@@ -208,7 +210,7 @@ static void outline_scalar(struct outline *o, const struct outline_section *sect
         }
 }
 
-static void outline_include(struct outline *o, const struct schema_row *row) {
+static void outline_include(struct outline *o, const struct outline_section *section, const struct schema_row *row) {
         const struct token *path = outline_peek(o, 1);
 
         if (outline_peek(o, 0)->type != TOKEN_PAREN_OPEN || !outline_is_word(path) ||
@@ -218,7 +220,7 @@ static void outline_include(struct outline *o, const struct schema_row *row) {
                 mistakes_add(o->mistakes, o->place, "'%s' needs one path between parentheses; allowed: %s", row->key,
                              outline_form(row, form, sizeof(form)));
                 outline_drop(o, "*");
-                outline_skip(o);
+                outline_skip(o, section->rows);
                 return;
         }
         o->at += 3;
@@ -257,13 +259,14 @@ static void outline_enter(struct outline *o, const struct schema_row *row, const
 }
 
 /* listen ":80", and no braces. */
-static void outline_no_braces(struct outline *o, const struct schema_row *row, const struct token *title) {
+static void outline_no_braces(struct outline *o, const struct outline_section *section, const struct schema_row *row,
+                              const struct token *title) {
         char form[128];
 
         mistakes_add(o->mistakes, o->place, "'%s %s' needs braces behind it; allowed: %s", row->key,
                      outline_show(o, title), outline_form(row, form, sizeof(form)));
         outline_drop(o, row->key);
-        outline_skip(o);
+        outline_skip(o, section->rows);
 }
 
 static void outline_block(struct outline *o, const struct outline_section *section, const struct schema_row *row) {
@@ -274,11 +277,11 @@ static void outline_block(struct outline *o, const struct outline_section *secti
 
         if (!title && token->type != TOKEN_OPEN) {
                 if (!(row->flags & SCHEMA_TITLED))
-                        outline_refuse(o, row, "is a section, and needs braces behind it");
+                        outline_refuse(o, section, row, "is a section, and needs braces behind it");
                 else if (!outline_is_word(token))
-                        outline_refuse(o, row, "is a section, and needs a name behind it");
+                        outline_refuse(o, section, row, "is a section, and needs a name behind it");
                 else
-                        outline_no_braces(o, row, token);
+                        outline_no_braces(o, section, row, token);
                 return;
         }
         o->at += title ? 2 : 1;
@@ -330,11 +333,11 @@ static void outline_walk(struct outline *o, const struct outline_section *sectio
                 row = schema_find(section->rows, key->text, key->len);
                 if (key->type == TOKEN_BAD) {
                         outline_drop(o, "*");
-                        outline_skip(o);
+                        outline_skip(o, section->rows);
                 } else if (!row) {
                         outline_unknown(o, section, key);
                 } else if (row->type == SCHEMA_INCLUDE) {
-                        outline_include(o, row);
+                        outline_include(o, section, row);
                 } else if (row->type == SCHEMA_SECTION) {
                         outline_block(o, section, row);
                 } else {

@@ -127,10 +127,10 @@ static int token_word(struct token_scanner *scanner) {
         return token_add(scanner, TOKEN_WORD, start, (size_t)(p - start));
 }
 
-/* Skips a comment that starts here.  Returns whether there was one. */
+/* Skips a comment that starts here.  Returns whether there was one, or -ENOMEM. */
 static int token_comment(struct token_scanner *scanner) {
-        const char *p = scanner->at;
-        int slash = *p == '/' && p + 1 < scanner->end;
+        const char *start = scanner->at, *p = start;
+        int slash = *p == '/' && p + 1 < scanner->end, r = 1;
 
         if (*p == '#' || (slash && p[1] == '/')) {
                 p = memchr(p, '\n', (size_t)(scanner->end - p));
@@ -141,13 +141,17 @@ static int token_comment(struct token_scanner *scanner) {
                 return 0;
         for (p += 2; p + 1 < scanner->end && (p[0] != '*' || p[1] != '/'); p++)
                 ;
-        if (p + 1 >= scanner->end)
+        if (p + 1 >= scanner->end) {
                 mistakes_add(scanner->mistakes, scanner->place, "the comment /* has no end; allowed: /* ... */ "
                              "(a value that holds /* needs quotes)");
+                /* Whatever seems to be missing may be in there. */
+                if (token_add(scanner, TOKEN_BAD, start, 2) < 0)
+                        r = -ENOMEM;
+        }
         p = p + 1 < scanner->end ? p + 2 : scanner->end;
         for (; scanner->at < p; scanner->at++)
                 scanner->place.line += *scanner->at == '\n';
-        return 1;
+        return r;
 }
 
 /* One byte that is no word: punctuation, or nothing that belongs in a config. */
@@ -171,6 +175,7 @@ static int token_byte(struct token_scanner *scanner) {
 static int token_next(struct token_scanner *scanner) {
         char c = *scanner->at;
         const char *p;
+        int r;
 
         if (c == '\n')
                 scanner->place.line++;
@@ -178,8 +183,9 @@ static int token_next(struct token_scanner *scanner) {
                 scanner->at++;
                 return 0;
         }
-        if (token_comment(scanner))
-                return 0;
+        r = token_comment(scanner);
+        if (r != 0)
+                return r < 0 ? r : 0;
         if (c == '"' || c == '\'')
                 return token_quoted(scanner);
         if (c == '$' && scanner->at + 1 < scanner->end && scanner->at[1] == '{') {

@@ -286,6 +286,14 @@ static int value_parse_string(const struct schema_row *row, const char *text, co
         return *string ? 0 : -ENOMEM;
 }
 
+/* Whatever holds a control character would break a line in a log or an answer, and is never meant. */
+static int value_check_bytes(const char *text, char *why) {
+        for (; *text; text++)
+                if ((unsigned char)*text < 0x20 || *text == 0x7f)
+                        return value_refuse(why, "holds a control character; allowed: printable characters");
+        return 0;
+}
+
 /* These are words of the language that mean no host, in one place or the other. */
 static int value_check_prefix(const char *text, const char *allowed, char *why) {
         static const char *const prefixes[] = { "fd:", "srv:", "tcp:", "file:" };
@@ -298,8 +306,10 @@ static int value_check_prefix(const char *text, const char *allowed, char *why) 
 
 static int value_parse_addr(struct addr *addr, const char *text, const char *allowed, char *why) {
         const char *bad = NULL;
-        int r = value_check_prefix(text, allowed, why);
+        int r = value_check_bytes(text, why);
 
+        if (r == 0)
+                r = value_check_prefix(text, allowed, why);
         if (r < 0)
                 return r;
         if (addr_parse(addr, text, &bad) < 0) {
@@ -412,14 +422,6 @@ static int value_parse_sockopt(const struct schema_row *row, const char *text, s
                 return r;
         set->value[row->id] = value;
         set->set |= UINT32_C(1) << row->id;
-        return 0;
-}
-
-/* Whatever holds a control character would break a line in a log or an answer, and is never meant. */
-static int value_check_bytes(const char *text, char *why) {
-        for (; *text; text++)
-                if ((unsigned char)*text < 0x20 || *text == 0x7f)
-                        return value_refuse(why, "holds a control character; allowed: printable characters");
         return 0;
 }
 
