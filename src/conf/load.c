@@ -118,13 +118,14 @@ static int load_in_scope(struct load *load, const struct schema_row *row, const 
                 scope = SCHEMA_TCP;
         if (schema_applies(scope, addr))
                 return 1;
-        mistakes_add(&load->mistakes, place, "'%s' has no effect on this address; allowed on %s", row->key, allowed[scope]);
+        mistakes_add(&load->mistakes, place, "'%s' has no effect on this address; allowed on %s", row->key,
+                     allowed[scope]);
         return 0;
 }
 
 /* Puts the keys of a section into target.  addr: the address that they concern, NULL where there is none. */
-static void load_keys(struct load *load, const struct load_section *section, const struct schema_row *rows, void *target,
-                      const struct addr *addr) {
+static void load_keys(struct load *load, const struct load_section *section, const struct schema_row *rows,
+                      void *target, const struct addr *addr) {
         for (; rows->key; rows++) {
                 char why[VALUE_WHY];
                 struct place place;
@@ -136,8 +137,8 @@ static void load_keys(struct load *load, const struct load_section *section, con
                 if (!text || !load_in_scope(load, rows, addr, place))
                         continue;
                 if (value_parse(rows, text, target, load->keep, why) == -EINVAL)
-                        mistakes_add(&load->mistakes, place, "%s: '%s' %s", rows->key, mistakes_word(&load->mistakes, text),
-                                     why);
+                        mistakes_add(&load->mistakes, place, "%s: '%s' %s", rows->key,
+                                     mistakes_word(&load->mistakes, text), why);
         }
 }
 
@@ -182,7 +183,8 @@ static void load_name(struct load *load, const struct load_section *section, con
 static void load_twice(struct load *load, const struct load_section *section, const char *what,
                        const struct conf_where *first) {
         mistakes_add(&load->mistakes, section->place, "%s '%s' is defined twice; first at %s:%u", what,
-                     mistakes_word(&load->mistakes, section->title), mistakes_word(&load->mistakes, first->file), first->line);
+                     mistakes_word(&load->mistakes, section->title), mistakes_word(&load->mistakes, first->file),
+                     first->line);
 }
 
 static int load_listener(struct load *load, struct conf_frontend *frontend, const struct load_section *section,
@@ -360,7 +362,8 @@ static int load_backend(struct load *load, const struct load_section *section) {
                 r = load_server(load, backend, &server, &socket);
         }
         if (backend->n_servers == 0)
-                load_missing(load, section, "backend", "server", "one at least, as in server \"a\" { address = \"ADDRESS\" }");
+                load_missing(load, section, "backend", "server",
+                             "one at least, as in server \"a\" { address = \"ADDRESS\" }");
         return r;
 }
 

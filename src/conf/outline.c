@@ -190,7 +190,8 @@ static void outline_scalar(struct outline *o, const struct outline_section *sect
         token = outline_peek(o, 1);
         next = outline_peek(o, 2);
         /* "threads =" and on the next line "drain = 5s": the value is missing, not `drain`. */
-        if (!outline_is_word(token) || (next->type == TOKEN_EQUALS && schema_find(section->rows, token->text, token->len))) {
+        if (!outline_is_word(token) ||
+            (next->type == TOKEN_EQUALS && schema_find(section->rows, token->text, token->len))) {
                 o->at++;
                 mistakes_add(o->mistakes, o->place, "'%s' needs one value behind its =, not '%s'", row->key,
                              outline_show(o, token));

@@ -30,7 +30,8 @@ static void print_close(struct print *print) {
 }
 
 /* Every key of a section that has a value and an effect.  addr: the address that they concern, or NULL. */
-static void print_keys(struct print *print, const struct schema_row *rows, const void *target, const struct addr *addr) {
+static void print_keys(struct print *print, const struct schema_row *rows, const void *target,
+                       const struct addr *addr) {
         for (; rows->key; rows++)
                 if ((!addr || schema_applies(rows->scope, addr)) && value_format(rows, target, print->value))
                         print_line(print, rows->key, print->value);

@@ -170,7 +170,8 @@ static size_t schema_distance(const char *a, size_t m, const char *b, size_t n) 
                                 row[j] = above[j] + 1;
                         if (row[j - 1] + 1 < row[j])
                                 row[j] = row[j - 1] + 1;
-                        if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && before[j - 2] + 1 < row[j])
+                        if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+                            before[j - 2] + 1 < row[j])
                                 row[j] = before[j - 2] + 1;
                 }
         }
@@ -226,7 +227,8 @@ int schema_applies(enum schema_scope scope, const struct addr *addr) {
         return 1;
 }
 
-static void schema_walk(const struct schema_row *rows, const char *prefix, void (*fn)(const char *, void *), void *arg) {
+static void schema_walk(const struct schema_row *rows, const char *prefix, void (*fn)(const char *, void *),
+                        void *arg) {
         char key[256];
 
         for (; rows->key; rows++) {

@@ -154,7 +154,7 @@ static int source_is_loop(const struct source *parent, const struct stat *st) {
         return 0;
 }
 
-/* The folder of the file, with a slash behind it, and the pattern; with `quote` so that the folder is no pattern itself. */
+/* The folder of the file and the path; with `quote` such that the folder is no pattern itself. */
 static char *source_resolve(struct sources *sources, const struct source *source, const char *path, int quote) {
         const char *slash = strrchr(source->name, '/');
         size_t len = path[0] == '/' || !slash ? 0 : (size_t)(slash - source->name) + 1, at = 0;
@@ -179,7 +179,8 @@ static int source_include(struct sources *sources, const struct source *source, 
         if (!resolved)
                 return -ENOMEM;
         if (path[0] == '\0') {
-                mistakes_add(sources->mistakes, at, "include: the path is empty; allowed: the path of a file, or a pattern");
+                mistakes_add(sources->mistakes, at,
+                             "include: the path is empty; allowed: the path of a file, or a pattern");
                 return 0;
         }
         if (!pattern)

@@ -41,7 +41,8 @@ static const char *token_variable(struct token_scanner *scanner, const char *p) 
         while (close < scanner->end && *close != '}' && *close != '\n' && *close != '\0')
                 close++;
         if (close == scanner->end || *close != '}') {
-                mistakes_add(mistakes, scanner->place, "'%s' has no closing brace; allowed: ${NAME} or ${NAME:-default}",
+                mistakes_add(mistakes, scanner->place,
+                             "'%s' has no closing brace; allowed: ${NAME} or ${NAME:-default}",
                              mistakes_nword(mistakes, p, (size_t)(close - p)));
                 return NULL;
         }
@@ -51,8 +52,9 @@ static const char *token_variable(struct token_scanner *scanner, const char *p) 
         /* As libconfuse does it: the first colon counts, and only with a dash behind it. */
         dash = strchr(name, ':');
         if (!(dash && dash[1] == '-') && !getenv(name)) {
-                mistakes_add(mistakes, scanner->place, "the environment has no '%s'; allowed: a variable that is set, or "
-                             "${NAME:-default}", mistakes_word(mistakes, name));
+                mistakes_add(mistakes, scanner->place,
+                             "the environment has no '%s'; allowed: a variable that is set, or ${NAME:-default}",
+                             mistakes_word(mistakes, name));
                 return NULL;
         }
         return close + 1;
@@ -64,7 +66,8 @@ static const char *token_escape(struct token_scanner *scanner, const char *p) {
         const char *q = p + 1 + hex;
 
         /* libconfuse takes two hexadecimal digits at most, but refuses a fourth octal one. */
-        for (; q < scanner->end && (hex ? isxdigit((unsigned char)*q) && digits < 2 : isdigit((unsigned char)*q)); q++) {
+        for (; q < scanner->end && (hex ? digits < 2 && isxdigit((unsigned char)*q) : isdigit((unsigned char)*q));
+             q++) {
                 int digit = *q <= '9' ? *q - '0' : (*q | 0x20) - 'a' + 10;
 
                 digits++;
@@ -74,7 +77,8 @@ static const char *token_escape(struct token_scanner *scanner, const char *p) {
                 return hex ? q : q + 1;
         if (value == 0 || value > 255) {
                 mistakes_add(scanner->mistakes, scanner->place, "'%s' is not a byte that a string can hold; allowed: "
-                             "\\001 to \\377, or \\x01 to \\xff", mistakes_nword(scanner->mistakes, p, (size_t)(q - p)));
+                             "\\001 to \\377, or \\x01 to \\xff",
+                             mistakes_nword(scanner->mistakes, p, (size_t)(q - p)));
                 return NULL;
         }
         return q;
@@ -167,8 +171,9 @@ static int token_byte(struct token_scanner *scanner) {
                 scanner->at++;
                 return token_add(scanner, TOKEN_APPEND, p, 2);
         }
-        mistakes_add(scanner->mistakes, scanner->place, "unexpected '%s'; allowed outside of quotes: letters, digits and "
-                     "- _ . : @ %% [ ] /", *p ? mistakes_nword(scanner->mistakes, p, 1) : "\\x00");
+        mistakes_add(scanner->mistakes, scanner->place,
+                     "unexpected '%s'; allowed outside of quotes: letters, digits and - _ . : @ %% [ ] /",
+                     *p ? mistakes_nword(scanner->mistakes, p, 1) : "\\x00");
         return 0;
 }
 

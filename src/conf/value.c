@@ -238,8 +238,8 @@ static int value_parse_word(const struct schema_row *row, const char *text, int6
 
 static int value_check_path(const char *path, char *why) {
         if (path[0] != '/' || path[1] == '\0' || path[strlen(path) - 1] == '/')
-                return value_refuse(why, "is no absolute path of a file; allowed: a path that starts with / and ends in a "
-                                    "file's name");
+                return value_refuse(why, "is no absolute path of a file; allowed: a path that starts with / and ends "
+                                    "in a file's name");
         if (strlen(path) > 4095)
                 return value_refuse(why, "is too long; allowed: a path of at most 4095 bytes");
         return 0;
@@ -300,7 +300,8 @@ static int value_check_prefix(const char *text, const char *allowed, char *why) 
 
         for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++)
                 if (strncmp(text, prefixes[i], strlen(prefixes[i])) == 0)
-                        return value_refuse(why, "starts with '%s', which is not known; allowed: %s", prefixes[i], allowed);
+                        return value_refuse(why, "starts with '%s', which is not known; allowed: %s", prefixes[i],
+                                            allowed);
         return 0;
 }
 
@@ -377,8 +378,8 @@ static int value_parse_source(struct addr *addr, const char *text, char *why) {
         if (addr_parse(addr, text, &bad) == 0 && addr->kind == ADDR_IP)
                 return 0;
         memset(addr, 0, sizeof(*addr));
-        return value_refuse(why, "is not a local address; allowed: an IP address with or without a port, as in 10.0.0.1, "
-                            "2001:db8::1 or 10.0.0.1:4000");
+        return value_refuse(why, "is not a local address; allowed: an IP address with or without a port, as in "
+                            "10.0.0.1, 2001:db8::1 or 10.0.0.1:4000");
 }
 
 static int value_parse_sockopt(const struct schema_row *row, const char *text, struct sockopt_set *set, char *why) {
@@ -412,8 +413,8 @@ static int value_parse_sockopt(const struct schema_row *row, const char *text, s
                 string = row->id == SOCKOPT_CONGESTION ? set->congestion : set->device;
                 len = strlen(text);
                 if ((int64_t)len < spec->min || (int64_t)len > spec->max || strpbrk(text, "/ "))
-                        return value_refuse(why, "is not a name; allowed: %lld to %lld bytes without spaces and slashes",
-                                            (long long)spec->min, (long long)spec->max);
+                        return value_refuse(why, "is not a name; allowed: %lld to %lld bytes without spaces and "
+                                            "slashes", (long long)spec->min, (long long)spec->max);
                 memset(string, 0, SOCKOPT_STRLEN);
                 memcpy(string, text, len);
                 break;

@@ -16,8 +16,10 @@ static const char good[] =
         "access-log { to = syslog format = json }\ntimeouts { client = 10m connect = 2s }\n"
         "socket { rcvbuf = 64K user-timeout = 30s }\n"
         "frontend \"web\" {\n  listen \":8080\" { v6only = on }\n"
-        "  listen \"unix:/run/${NOPE:-spliced}/web.sock\" { mode = \"0600\" group = 'www-data' socket { sndbuf = 1M } }\n"
-        "  listen \"127.0.0.1:81\" { defer-accept = 2s backlog = 64 socket { nodelay = off pacing-rate = \"10M/s\" } }\n"
+        "  listen \"unix:/run/${NOPE:-spliced}/web.sock\" { mode = \"0600\" group = 'www-data' socket { sndbuf = 1M } "
+        "}\n"
+        "  listen \"127.0.0.1:81\" { defer-accept = 2s backlog = 64 socket { nodelay = off pacing-rate = \"10M/s\" } "
+        "}\n"
         "  backend = app\n  timeouts { session = 1d }\n}\n"
         "backend \"app\" {\n  server \"a\" { address = \"10.0.0.11:80\" weight = 2 source = \"10.0.0.1\" }\n"
         "  server \"b\" { address = \"unix:/run/app/b.sock\" backup = yes }\n"
@@ -25,8 +27,10 @@ static const char good[] =
 
 /* Bits of language, to break it where it is thinnest. */
 static const char *const bits[] = {
-        "{", "}", "=", "\"", "'", "(", ")", "+=", ",", "*", "/*", "*/", "//", "#", "\\", "\\x", "\\0", "\\777", "${", "}",
-        "${A:-b}", "\n", "\xff", "\xc3", "timeouts", "frontend \"x\"", "include(\"*\")", "include", "listen", "server", "0", "off",
+        "{", "}", "=", "\"", "'", "(", ")", "+=", ",", "*", "/*", "*/", "//", "#", "\\", "\\x", "\\0", "\\777", "${",
+        "}",
+        "${A:-b}", "\n", "\xff", "\xc3", "timeouts", "frontend \"x\"", "include(\"*\")", "include", "listen",
+        "server", "0", "off",
         "999999999999999999999999", "\x1b", "unix:", "unix:@", "\\x00", "\"dropped()\"", "|", ":", "[", "%1", "-",
 };
 

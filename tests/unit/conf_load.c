@@ -79,7 +79,8 @@ static void test_values(void **state) {
                 "}\n"
                 "backend b {\n"
                 "  balance = roundrobin retries = 50 timeouts { connect = OFF server = 1d server-fin = 1h }\n"
-                "  server one { address = \"db.example.org:5432\" weight = 256 backup = on disabled = TRUE source = \"10.1.1.1\" }\n"
+                "  server one { address = \"db.example.org:5432\" weight = 256 backup = on disabled = TRUE source = "
+                "\"10.1.1.1\" }\n"
                 "  server two { address = \"[2001:db8::1]:80\" weight = 0 source = \"2001:db8::2\" }\n"
                 "  server three { address = \"10.0.0.1:80\" source = \"10.0.0.2:99\" }\n"
                 "  server four { address = \"unix:/x\" }\n"
@@ -239,7 +240,8 @@ static void test_print(void **state) {
                 "socket { rcvbuf = 64K pacing-rate = \"1M/s\" congestion = \"cubic\" user-timeout = 90s tos = 16 }\n"
                 "frontend 'we\"b' { backend = \"b\"\n"
                 "  listen \"unix:/a\" { owner = \"0\" group = 'a b' }\n"
-                "  listen \"unix:@b\" { } listen \":80\" { v6only = on } listen \"10.0.0.1:80\" { defer-accept = 1m } }\n"
+                "  listen \"unix:@b\" { } listen \":80\" { v6only = on } listen \"10.0.0.1:80\" { defer-accept = 1m } "
+                "}\n"
                 "backend \"b\" { retries = 0\n"
                 "  server \"s\" { address = \"[::1]:80\" source = \"[::1]\" weight = 0 backup = on }\n"
                 "  server \"t\" { address = \"unix:/x\" }\n"
@@ -402,7 +404,8 @@ static void test_include_mistakes(void **state) {
         folder_make(folder, "d");
         folder_write(folder, "main", "threads = 1\ninclude(\"b\")\ninclude(\"nope\")\ninclude(\"d\")\ninclude(\"\")\n"
                      "include(\"/dev/null\")\ninclude(\"c\")" CONF_REST);
-        folder_write(folder, "b", "# one\nthreads = 2\nfrontend \"f\" { listen \":80\" { } backend = \"nope\" x = 1 }\n");
+        folder_write(folder, "b", "# one\nthreads = 2\nfrontend \"f\" { listen \":80\" { } backend = \"nope\" x = 1 "
+                "}\n");
         folder_write(folder, "c", "include(\"d/../main\")");
         assert_int_equal(folder_load(folder, "main", &conf, errors, sizeof(errors)), CONF_INVALID);
         assert_null(conf);
@@ -436,7 +439,8 @@ static void test_include_depth(void **state) {
         conf_free(conf);
         folder_write(folder, "10", "\ninclude(\"11\")");
         assert_int_equal(folder_load(folder, "0", &conf, errors, sizeof(errors)), CONF_INVALID);
-        assert_string_equal(errors, "10:2: include: '11' is nested too deeply; allowed: 10 includes inside of each other\n");
+        assert_string_equal(errors, "10:2: include: '11' is nested too deeply; allowed: 10 includes inside of each "
+                "other\n");
 }
 
 static void test_unreadable(void **state) {
@@ -451,7 +455,8 @@ static void test_unreadable(void **state) {
         assert_string_equal(errors, "d: cannot be read: Is a directory\n");
         folder_write(folder, "empty", "");
         assert_int_equal(folder_load(folder, "empty", &conf, errors, sizeof(errors)), CONF_INVALID);
-        assert_string_equal(errors, "empty:1: there is no frontend; allowed: one at least, as in frontend \"web\" { ... }\n");
+        assert_string_equal(errors, "empty:1: there is no frontend; allowed: one at least, as in frontend \"web\" { "
+                "... }\n");
 }
 
 /* The schema's rows for socket options are those of net/sockopt.h, under the same names. */

@@ -3,13 +3,15 @@
 
 /* Every mistake with its exact message. */
 
-#define TOP_KEYS "threads, max-connections, pid-file, drain, include, log, access-log, timeouts, socket, frontend, backend"
+#define TOP_KEYS "threads, max-connections, pid-file, drain, include, log, access-log, timeouts, socket, " \
+        "frontend, backend"
 #define FRONTEND_KEYS "listen, backend, max-connections, half-close, access-log, timeouts, socket"
 #define DURATION(min, max) min " to " max ", as in 100ms, 5s, 2m, 1h or 1d"
 #define TIMEOUT DURATION("1ms", "365d") ", or off"
 #define BOOLEAN "on, yes, true, off, no, false"
 #define NAME_64 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
-#define PATH_108 "/123456789/123456789/123456789/123456789/123456789/123456789/123456789/123456789/123456789/123456789/1234567"
+#define PATH_54 "/123456789/123456789/123456789/123456789/123456789/123"
+#define PATH_108 PATH_54 PATH_54
 
 /* One value that each key refuses, and what it says.  A key that ends a path stands for every section that has it. */
 struct value_row { const char *key, *value, *message; };
@@ -22,8 +24,10 @@ static const struct value_row value_rows[] = {
         { "threads", "2;", "is not a number; allowed: 1 to 256, or auto" },
         { "threads", "99999999999999999999999999", "is out of range; allowed: 1 to 256, or auto" },
         { "max-connections", "10000001", "is out of range; allowed: 1 to 10000000, or auto" },
-        { "pid-file", "run/x", "is no absolute path of a file; allowed: a path that starts with / and ends in a file's name" },
-        { "pid-file", "/run/", "is no absolute path of a file; allowed: a path that starts with / and ends in a file's name" },
+        { "pid-file", "run/x", "is no absolute path of a file; allowed: a path that starts with / and ends in a "
+          "file's name" },
+        { "pid-file", "/run/", "is no absolute path of a file; allowed: a path that starts with / and ends in a "
+          "file's name" },
         { "drain", "5", "has no unit; allowed: " TIMEOUT },
         { "drain", "5 s", "is not a duration; allowed: " TIMEOUT },
         { "drain", "1w", "is not a duration; allowed: " TIMEOUT },
@@ -35,7 +39,8 @@ static const struct value_row value_rows[] = {
         { "drain", "", "is not a duration; allowed: " TIMEOUT },
         { "log.to", "journal", "is not a target; allowed: stderr, syslog or file:/PATH" },
         { "log.to", "off", "is not a target; allowed: stderr, syslog or file:/PATH" },
-        { "log.to", "file:x", "is no absolute path of a file; allowed: a path that starts with / and ends in a file's name" },
+        { "log.to", "file:x", "is no absolute path of a file; allowed: a path that starts with / and ends in a file's "
+          "name" },
         { "log.format", "xml", "is not known; allowed: text or json" },
         { "log.level", "loud", "is not known; allowed: error, warning, info or debug" },
         { "access-log.to", "stdout", "is not a target; allowed: off, stderr, syslog or file:/PATH" },
@@ -57,14 +62,16 @@ static const struct value_row value_rows[] = {
         { "socket.keepalive-interval", "999ms", "is out of range; allowed: " DURATION("1s", "32767s") },
         { "socket.keepalive-count", "128", "is out of range; allowed: 1 to 127" },
         { "socket.user-timeout", "30d", "is out of range; allowed: " DURATION("1ms", "2147483647ms") ", or off" },
-        { "socket.congestion", "a-name-that-is-long", "is not a name; allowed: 1 to 15 bytes without spaces and slashes" },
+        { "socket.congestion", "a-name-that-is-long", "is not a name; allowed: 1 to 15 bytes without spaces and "
+          "slashes" },
         { "socket.maxseg", "1G", "is out of range; allowed: 88 to 32767 bytes, as in 4096, 64K, 8M or 1G" },
         { "socket.notsent-lowat", "0", "is out of range; allowed: 1 to 1G bytes, as in 4096, 64K, 8M or 1G" },
         { "socket.tos", "256", "is out of range; allowed: 0 to 255" },
         { "socket.mark", "0x100000000", "is out of range; allowed: 0 to 4294967295" },
         { "socket.priority", "high", "is not a number; allowed: 0 to 2147483647" },
         { "socket.busy-poll", "50us", "is not a number; allowed: 0 to 1000000" },
-        { "socket.pacing-rate", "10M/h", "is not a rate; allowed: 0 to 1024G bytes a second, as in 512K/s or 10M/s, or off" },
+        { "socket.pacing-rate", "10M/h", "is not a rate; allowed: 0 to 1024G bytes a second, as in 512K/s or 10M/s, "
+          "or off" },
         { "socket.window-clamp", "K", "is not a size; allowed: 1K to 1G bytes, as in 4096, 64K, 8M or 1G" },
         { "socket.quickack", "maybe", "is neither on nor off; allowed: " BOOLEAN },
         { "socket.fastopen", "5", "is neither on nor off; allowed: " BOOLEAN },
@@ -99,8 +106,8 @@ static const struct value_row value_rows[] = {
         { "backend.server.weight", "257", "is out of range; allowed: 0 to 256" },
         { "backend.server.backup", "x", "is neither on nor off; allowed: " BOOLEAN },
         { "backend.server.disabled", "x", "is neither on nor off; allowed: " BOOLEAN },
-        { "backend.server.source", "host", "is not a local address; allowed: an IP address with or without a port, as in "
-          "10.0.0.1, 2001:db8::1 or 10.0.0.1:4000" },
+        { "backend.server.source", "host", "is not a local address; allowed: an IP address with or without a port, as "
+          "in 10.0.0.1, 2001:db8::1 or 10.0.0.1:4000" },
 };
 
 /*
@@ -130,7 +137,8 @@ static void value_text(char *text, size_t size, const char *path, const char *va
         else if (strncmp(path, "backend.", 8) == 0)
                 snprintf(text, size, "backend \"b\" { server \"s\" { address = \"h:1\" } %s } %s", line, rest_f);
         else if (strchr(path, '.'))
-                snprintf(text, size, "%.*s {\n%s = \"%s\"\n} %s %s", (int)strcspn(path, "."), path, key, value, rest_f, rest_b);
+                snprintf(text, size, "%.*s {\n%s = \"%s\"\n} %s %s", (int)strcspn(path, "."), path, key, value,
+                        rest_f, rest_b);
         else
                 snprintf(text, size, "%s %s %s", line, rest_f, rest_b);
 }
@@ -153,7 +161,8 @@ struct counts { unsigned keys, rows; };
 /* Calls the rows of one key. */
 static void check_key(const char *path, void *arg) {
         const char *key = strrchr(path, '.') ? strrchr(path, '.') + 1 : path;
-        static const char *const sections[] = { "include", "log", "access-log", "timeouts", "socket", "frontend", "backend",
+        static const char *const sections[] = { "include", "log", "access-log", "timeouts", "socket", "frontend",
+                "backend",
                                                 "frontend.listen", "backend.server", "frontend.timeouts",
                                                 "backend.timeouts" };
         struct counts *counts = arg;
@@ -217,13 +226,15 @@ static void test_unknown(void **state) {
         static const struct text_row rows[] = {
                 { "thread = 2" CONF_REST,
                   "t:1: unknown key 'thread' at the top level (did you mean 'threads'?); allowed: " TOP_KEYS "\n" },
-                { "# c\n\n/* c\n */ user = \"bob\" sandbox = on\nadmin { socket = \"/x\" } resolver { servers = {\"a\", \"b\"} }"
+                { "# c\n\n/* c\n */ user = \"bob\" sandbox = on\nadmin { socket = \"/x\" } resolver { servers = "
+                  "{\"a\", \"b\"} }"
                   CONF_REST,
                   "t:4: unknown key 'user' at the top level; allowed: " TOP_KEYS "\n"
                   "t:4: unknown key 'sandbox' at the top level; allowed: " TOP_KEYS "\n"
                   "t:5: unknown key 'admin' at the top level; allowed: " TOP_KEYS "\n"
                   "t:5: unknown key 'resolver' at the top level; allowed: " TOP_KEYS "\n" },
-                { "frontend \"f\" { listen \":80\" { accept-proxy = on\nproxy-from = { \"a\" } }\n route \"r\" { sni = { \"x\" } }\n"
+                { "frontend \"f\" { listen \":80\" { accept-proxy = on\nproxy-from = { \"a\" } }\n route \"r\" { sni "
+                  "= { \"x\" } }\n"
                   "rate += \"1/s\" allow = { a, b } backend = \"b\" }\n"
                   "backend \"b\" { check { interval = 2s } server \"s\" { address = \"h:1\"\nsend-proxy = v1 } }",
                   "t:1: unknown key 'accept-proxy' in listen \":80\"; allowed: backlog, mode, owner, group, v6only, "
@@ -234,24 +245,29 @@ static void test_unknown(void **state) {
                   "t:4: unknown key 'rate' in frontend \"f\"; allowed: " FRONTEND_KEYS "\n"
                   "t:4: unknown key 'allow' in frontend \"f\"; allowed: " FRONTEND_KEYS "\n"
                   "t:5: unknown key 'check' in backend \"b\"; allowed: balance, server, retries, timeouts, socket\n"
-                  "t:6: unknown key 'send-proxy' in server \"s\"; allowed: address, weight, backup, disabled, source, socket\n" },
+                  "t:6: unknown key 'send-proxy' in server \"s\"; allowed: address, weight, backup, disabled, source, "
+                  "socket\n" },
                 { "timeouts { preface = 5s queue = 1s }" CONF_REST,
-                  "t:1: unknown key 'preface' in timeouts; allowed: client, client-fin, session, connect, server, server-fin\n"
-                  "t:1: unknown key 'queue' in timeouts; allowed: client, client-fin, session, connect, server, server-fin\n" },
+                  "t:1: unknown key 'preface' in timeouts; allowed: client, client-fin, session, connect, server, "
+                  "server-fin\n"
+                  "t:1: unknown key 'queue' in timeouts; allowed: client, client-fin, session, connect, server, "
+                  "server-fin\n" },
                 { "frontend \"f\" { timeouts { connect = 1s } listen \":80\" { } backend = \"b\" }\n"
                   "backend \"b\" { timeouts { client = 1s } server \"s\" { address = \"h:1\" } }",
                   "t:1: unknown key 'connect' in timeouts; allowed: client, client-fin, session\n"
                   "t:2: unknown key 'client' in timeouts; allowed: connect, server, server-fin\n" },
                 /* What a key seems to have been meant to be is not missed as well. */
-                { "frontend \"f\" { listn \":80\" { } bakend = \"b\" }\nbackend \"b\" { srever \"s\" { adress = \"h:1\" } }",
+                { "frontend \"f\" { listn \":80\" { } bakend = \"b\" }\nbackend \"b\" { srever \"s\" { adress = "
+                  "\"h:1\" } }",
                   "t:1: unknown key 'listn' in frontend \"f\" (did you mean 'listen'?); allowed: " FRONTEND_KEYS "\n"
                   "t:1: unknown key 'bakend' in frontend \"f\" (did you mean 'backend'?); allowed: " FRONTEND_KEYS "\n"
-                  "t:2: unknown key 'srever' in backend \"b\" (did you mean 'server'?); allowed: balance, server, retries, "
-                  "timeouts, socket\n" },
+                  "t:2: unknown key 'srever' in backend \"b\" (did you mean 'server'?); allowed: balance, server, "
+                  "retries, timeouts, socket\n" },
                 { "\x1b[31m = 1" CONF_REST,
                   "t:1: unknown key '\\x1b[31m' at the top level; allowed: " TOP_KEYS "\n" },
                 { "\"threads\" = 1" CONF_REST,
-                  "t:1: unknown key '\"threads\"' at the top level (did you mean 'threads'?); allowed: " TOP_KEYS "\n" },
+                  "t:1: unknown key '\"threads\"' at the top level (did you mean 'threads'?); allowed: " TOP_KEYS
+                  "\n" },
         };
 
         (void)state;
@@ -268,9 +284,11 @@ static void test_twice(void **state) {
                   "t:5: frontend 'f' is defined twice; first at t:2\n"
                   "t:5: listen: ':80' is the same address as ':80' at t:2\n"
                   "t:6: backend 'b' is defined twice; first at t:3\n" },
-                { "frontend \"f\" { listen \"unix:@a\" { } listen \"[::ffff:10.0.0.1]:80\" { }\nlisten 'unix:@a' { } backend = \"b\"\n"
+                { "frontend \"f\" { listen \"unix:@a\" { } listen \"[::ffff:10.0.0.1]:80\" { }\nlisten 'unix:@a' { } "
+                  "backend = \"b\"\n"
                   "backend = \"b\" listen \"10.0.0.1:80\" { } }\n"
-                  "backend \"b\" { server \"s\" { address = \"h:1\" }\nserver \"s\" { address = \"h:2\" address = \"h:3\" } }",
+                  "backend \"b\" { server \"s\" { address = \"h:1\" }\nserver \"s\" { address = \"h:2\" address = "
+                  "\"h:3\" } }",
                   "t:2: listen: 'unix:@a' is the same address as 'unix:@a' at t:1\n"
                   "t:3: 'backend' is given twice in frontend \"f\"; first at t:2\n"
                   "t:3: listen: '10.0.0.1:80' is the same address as '[::ffff:10.0.0.1]:80' at t:1\n"
@@ -322,12 +340,14 @@ static void test_missing(void **state) {
                 { "\nfrontend \"f\" { }\nbackend \"b\" { }\nbackend \"c\" {\nserver \"s\" {\n} }",
                   "t:2: frontend 'f' has no backend; allowed: backend = \"NAME\"\n"
                   "t:2: frontend 'f' has no listen; allowed: one at least, as in listen \":8080\" { }\n"
-                  "t:3: backend 'b' has no server; allowed: one at least, as in server \"a\" { address = \"ADDRESS\" }\n"
+                  "t:3: backend 'b' has no server; allowed: one at least, as in server \"a\" { address = \"ADDRESS\" "
+                  "}\n"
                   "t:5: server 's' has no address; allowed: address = \"ADDRESS\"\n" },
                 { "threads = 2", "t:1: there is no frontend; allowed: one at least, as in frontend \"web\" { ... }\n" },
                 { "frontend \"f\" { listen \":80\" { }\nbackend = \"b\" }",
                   "t:2: backend: 'b' is not defined; allowed: the name of a backend, and there is none\n" },
-                { "frontend \"f\" { listen \":80\" { }\nbackend = \"bx\" }\nbackend \"a\" { server \"s\" { address = \"h:1\" } }\n"
+                { "frontend \"f\" { listen \":80\" { }\nbackend = \"bx\" }\nbackend \"a\" { server \"s\" { address = "
+                  "\"h:1\" } }\n"
                   "backend \"b\" { server \"s\" { address = \"h:1\" } }",
                   "t:2: backend: 'bx' is not defined; allowed: a, b\n" },
         };
@@ -338,15 +358,17 @@ static void test_missing(void **state) {
 
 static void test_names_and_addresses(void **state) {
         static const struct text_row rows[] = {
-                { "frontend \"\" { listen \"web:80\" { }\nlisten \"fd:3\" { }\nlisten \"unix:a\" { }\nlisten \":0\" { }\n"
+                { "frontend \"\" { listen \"web:80\" { }\nlisten \"fd:3\" { }\nlisten \"unix:a\" { }\nlisten \":0\" { "
+                  "}\n"
                   "listen \"unix:" PATH_108 "\" { }\nlisten \"10.0.0.1:80\\n\" { } backend = \"b/c\" }\n"
                   "backend \"b/c\" { server \"" NAME_64 "\" { address = \"h:1\" }\n"
-                  "server \"" NAME_64 "x\" { address = \"h:1\" }\nserver \"a\\tb\" { address = \"h:1\\n\" } server \"\\xff\" { address = \"h:1\" } }",
+                  "server \"" NAME_64 "x\" { address = \"h:1\" }\nserver \"a\\tb\" { address = \"h:1\\n\" } server "
+                  "\"\\xff\" { address = \"h:1\" } }",
                   "t:1: frontend: '' is empty; allowed: a name of 1 to 64 bytes\n"
                   "t:1: listen: 'web:80' is a host name, and a listener needs an address; allowed: 10.0.0.1:80, "
                   "[2001:db8::1]:80, :80, unix:/path or unix:@name\n"
-                  "t:2: listen: 'fd:3' starts with 'fd:', which is not known; allowed: 10.0.0.1:80, [2001:db8::1]:80, :80, "
-                  "unix:/path or unix:@name\n"
+                  "t:2: listen: 'fd:3' starts with 'fd:', which is not known; allowed: 10.0.0.1:80, [2001:db8::1]:80, "
+                  ":80, unix:/path or unix:@name\n"
                   "t:3: listen: 'unix:a' is refused: a UNIX address is unix:/path, an absolute path, or unix:@name, an "
                   "abstract name\n"
                   "t:4: listen: ':0' is refused: the port must be a number from 1 to 65535\n"
@@ -366,7 +388,8 @@ static void test_names_and_addresses(void **state) {
 /* The form of statements, and what goes on after each mistake. */
 static void test_form(void **state) {
         static const struct text_row rows[] = {
-                { "threads 2\ndrain\npid-file = \nthreads = {1, 2}\ndrain += 5s\nlog = stderr\ntimeouts \"x\" { client = 1x }\nsocket" CONF_REST,
+                { "threads 2\ndrain\npid-file = \nthreads = {1, 2}\ndrain += 5s\nlog = stderr\ntimeouts \"x\" { "
+                  "client = 1x }\nsocket" CONF_REST,
                   "t:1: 'threads' needs a = behind it, not '2'; allowed: threads = VALUE\n"
                   "t:2: 'drain' needs a = behind it, not 'pid-file'; allowed: drain = VALUE\n"
                   "t:3: 'pid-file' needs one value behind its =, not 'threads'\n"
@@ -376,10 +399,13 @@ static void test_form(void **state) {
                   "t:7: 'timeouts' takes no name, not '\"x\"'; allowed: timeouts { ... }\n"
                   "t:7: client: '1x' is not a duration; allowed: " TIMEOUT "\n"
                   "t:8: 'socket' is a section, and needs braces behind it, not 'frontend'; allowed: socket { ... }\n" },
-                { "frontend { listen \":80\" { x = 1 } }\nfrontend = 1\nfrontend \"x\" listen\ninclude \"x\"\ninclude(\"a\", \"b\")" CONF_REST,
+                { "frontend { listen \":80\" { x = 1 } }\nfrontend = 1\nfrontend \"x\" listen\ninclude "
+                  "\"x\"\ninclude(\"a\", \"b\")" CONF_REST,
                   "t:1: 'frontend' needs a name before its braces; allowed: frontend \"NAME\" { ... }\n"
-                  "t:1: unknown key 'x' in listen \":80\"; allowed: backlog, mode, owner, group, v6only, defer-accept, socket\n"
-                  "t:2: 'frontend' is a section, and needs a name behind it, not '='; allowed: frontend \"NAME\" { ... }\n"
+                  "t:1: unknown key 'x' in listen \":80\"; allowed: backlog, mode, owner, group, v6only, "
+                  "defer-accept, socket\n"
+                  "t:2: 'frontend' is a section, and needs a name behind it, not '='; allowed: frontend \"NAME\" { "
+                  "... }\n"
                   "t:3: 'frontend \"x\"' needs braces behind it; allowed: frontend \"NAME\" { ... }\n"
                   "t:3: unknown key 'listen' at the top level; allowed: " TOP_KEYS "\n"
                   "t:4: 'include' needs one path between parentheses; allowed: include(\"PATH\")\n"
@@ -389,14 +415,17 @@ static void test_form(void **state) {
                   "t:2: unexpected '='; allowed here: a key\n"
                   "t:3: unknown key '@' at the top level; allowed: " TOP_KEYS "\n"
                   "t:3: threads: '2x' is not a number; allowed: 1 to 256, or auto\n" },
-                { "frontend \"f\" { listen \":80\" { } backend = \"b\"\nbackend \"b\" { server \"s\" { address = \"h:1\" } }",
+                { "frontend \"f\" { listen \":80\" { } backend = \"b\"\nbackend \"b\" { server \"s\" { address = "
+                  "\"h:1\" } }",
                   "t:1: the { in frontend \"f\" is never closed\n"
                   "t:2: 'backend' needs a = behind it, not '\"b\"'; allowed: backend = VALUE\n" },
                 { "frontend \"f\" { listen \":80\" { } backend = \"b\"\nfrontend \"g\" { }\n",
                   "t:1: the { in frontend \"f\" is never closed\n"
-                  "t:2: unknown key 'frontend' in frontend \"f\" (it belongs to the top level: is a } missing above?); allowed: "
+                  "t:2: unknown key 'frontend' in frontend \"f\" (it belongs to the top level: is a } missing "
+                  "above?); allowed: "
                   FRONTEND_KEYS "\n" },
-                { "admin {", "t:1: unknown key 'admin' at the top level; allowed: " TOP_KEYS "\nt:1: '{' is never closed\n" },
+                { "admin {", "t:1: unknown key 'admin' at the top level; allowed: " TOP_KEYS
+                  "\nt:1: '{' is never closed\n" },
         };
 
         (void)state;
@@ -413,14 +442,18 @@ static void test_words(void **state) {
                 { "pid-file = /a*b threads = x" CONF_REST,
                   "t:1: '/a*b' holds a * outside of quotes; allowed: \"/a*b\"\n"
                   "t:1: threads: 'x' is not a number; allowed: 1 to 256, or auto\n" },
-                { "pid-file = \"/a\\400\"\ndrain = \"\\x00\"\nthreads = \"\\1234\"\nmax-connections = \"\\9\"" CONF_REST,
+                { "pid-file = \"/a\\400\"\ndrain = \"\\x00\"\nthreads = \"\\1234\"\nmax-connections = \"\\9\""
+                  CONF_REST,
                   "t:1: '\\400' is not a byte that a string can hold; allowed: \\001 to \\377, or \\x01 to \\xff\n"
                   "t:2: '\\x00' is not a byte that a string can hold; allowed: \\001 to \\377, or \\x01 to \\xff\n"
                   "t:3: '\\1234' is not a byte that a string can hold; allowed: \\001 to \\377, or \\x01 to \\xff\n"
                   "t:4: '\\9' is not a byte that a string can hold; allowed: \\001 to \\377, or \\x01 to \\xff\n" },
-                { "pid-file = \"${CONF_TEST_UNSET}\"\ndrain = ${CONF_TEST_UNSET}\nthreads = \"${CONF\"\nmax-connections = ${X\nlog { }" CONF_REST,
-                  "t:1: the environment has no 'CONF_TEST_UNSET'; allowed: a variable that is set, or ${NAME:-default}\n"
-                  "t:2: the environment has no 'CONF_TEST_UNSET'; allowed: a variable that is set, or ${NAME:-default}\n"
+                { "pid-file = \"${CONF_TEST_UNSET}\"\ndrain = ${CONF_TEST_UNSET}\nthreads = "
+                  "\"${CONF\"\nmax-connections = ${X\nlog { }" CONF_REST,
+                  "t:1: the environment has no 'CONF_TEST_UNSET'; allowed: a variable that is set, or "
+                  "${NAME:-default}\n"
+                  "t:2: the environment has no 'CONF_TEST_UNSET'; allowed: a variable that is set, or "
+                  "${NAME:-default}\n"
                   "t:3: '${CONF\"' has no closing brace; allowed: ${NAME} or ${NAME:-default}\n"
                   "t:4: '${X' has no closing brace; allowed: ${NAME} or ${NAME:-default}\n" },
                 { "threads = x /* open" CONF_REST,
@@ -437,19 +470,24 @@ static void test_words(void **state) {
 
 /* Bytes that are no text, and words without end, come out as one short line. */
 static void test_bytes(void **state) {
-        char text[4096] = "threads = 2\0" "2\xff\x01\n", *errors;
-        struct conf *conf;
-        size_t size;
+        static const char start[] = "threads = 2\0" "2\xff\x01 = 1\n";
+        char text[4096], *errors;
+        size_t len = sizeof(start) - 1, size;
         FILE *stream = open_memstream(&errors, &size);
+        struct conf *conf;
 
         (void)state;
-        memset(text + 16, 'x', 2000);
-        memcpy(text + 2016, CONF_REST, sizeof(CONF_REST));
-        assert_int_equal(conf_load_text(&conf, "t\x1b", text, 2016 + sizeof(CONF_REST) - 1, stream), CONF_INVALID);
+        memcpy(text, start, len);
+        memset(text + len, 'x', 2000);
+        len += 2000;
+        memcpy(text + len, CONF_REST, sizeof(CONF_REST) - 1);
+        len += sizeof(CONF_REST) - 1;
+        assert_int_equal(conf_load_text(&conf, "t\x1b", text, len, stream), CONF_INVALID);
         fclose(stream);
-                assert_non_null(strstr(errors, "t\\x1b:1: unexpected '\\x00'; allowed outside of quotes"));
-                assert_non_null(strstr(errors, "t\\x1b:1: unknown key '2\\xff\\x01' at the top level"));
-                assert_non_null(strstr(errors, "...' at the top level; allowed: "));
+        assert_non_null(strstr(errors, "t\\x1b:1: unexpected '\\x00'; allowed outside of quotes"));
+        assert_non_null(strstr(errors, "t\\x1b:1: unknown key '2\\xff\\x01' at the top level"));
+        assert_non_null(strstr(errors, "t\\x1b:2: unknown key 'xxxxxxxx"));
+        assert_non_null(strstr(errors, "...' at the top level; allowed: "));
         assert_true(size < 2000);
         free(errors);
 }
