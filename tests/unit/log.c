@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -120,10 +121,12 @@ static int teardown(void **state) {
 
 /* Makes stderr a pipe (or a socket) that we hold the other end of. */
 static void redirect(int socket) {
-        if (socket)
+        if (socket) {
                 assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fixture.pipe), 0);
-        else
+                setsockopt(fixture.pipe[1], SOL_SOCKET, SO_SNDBUF, &(int){ 1 }, sizeof(int));   /* the least there is */
+        } else {
                 assert_int_equal(pipe2(fixture.pipe, O_CLOEXEC), 0);
+        }
         fixture.saved_stderr = dup(STDERR_FILENO);
         assert_int_equal(dup2(fixture.pipe[1], STDERR_FILENO), STDERR_FILENO);
         close(fixture.pipe[1]);
@@ -401,13 +404,17 @@ static void test_journal_prefix(void **state) {
         assert_string_equal(line, "<6>record one");
         log_free(log);
 
-        /* Inherited, but stderr leads elsewhere. */
-        setenv("JOURNAL_STREAM", "1:1", 1);
-        log = make(&text_stderr, LOG_LEVEL_INFO, &off);
-        log_error(log, NULL, "e");
-        read_line(fixture.pipe[0], line, sizeof(line));
-        assert_string_equal(line + 23, "Z error: e");
-        log_free(log);
+        /* Inherited, but stderr leads elsewhere; or nonsense. */
+        for (int i = 0; i < 3; i++) {
+                snprintf(stream, sizeof(stream), i < 2 ? "%ju:%ju" : "journal", (uintmax_t)st.st_dev + (i == 0),
+                         (uintmax_t)st.st_ino + (i == 1));
+                setenv("JOURNAL_STREAM", stream, 1);
+                log = make(&text_stderr, LOG_LEVEL_INFO, &off);
+                log_error(log, NULL, "e");
+                read_line(fixture.pipe[0], line, sizeof(line));
+                assert_string_equal(line + 23, "Z error: e");
+                log_free(log);
+        }
 }
 
 static void test_syslog(void **state) {
@@ -423,12 +430,16 @@ static void test_syslog(void **state) {
 
 /* ---- targets that block or fail ---- */
 
-/* More lines than ring and pipe can take; returns how many. */
+/* Lines until both the ring and stderr are full; returns how many. */
 static unsigned flood(struct log *log) {
+        struct pollfd target = { .fd = STDERR_FILENO, .events = POLLOUT };
+        uint64_t before;
         unsigned n = 0;
 
-        while (log_dropped(log) < 100)
+        do {
+                before = log_dropped(log);
                 log_info(log, NULL, "line %u of a flood, long enough to fill a ring soon: %0100d", n++, 0);
+        } while (before < 100 || log_dropped(log) == before || poll(&target, 1, 0) != 0);
         return n;
 }
 
@@ -468,12 +479,13 @@ static void test_blocked_socket(void **state) {
         check_blocked_stderr(1);
 }
 
-static void test_stop_of_a_blocked_log(void **state) {
+static void check_stop_of_a_blocked_log(int socket) {
+        unsigned threads = count_threads();
         int64_t start;
         uint64_t dropped;
         struct log *log;
 
-        redirect(0);
+        redirect(socket);
         log = make(&text_stderr, LOG_LEVEL_INFO, &off);
         log_start(log);
         flood(log);
@@ -481,11 +493,20 @@ static void test_stop_of_a_blocked_log(void **state) {
         start = clock_now_ms();
         log_stop(log, 50);
         assert_in_range(clock_now_ms() - start, 49, 5000);
+        await_threads(threads);                                 /* ended, not left in a write */
         assert_true(log_dropped(log) > dropped + 1000);         /* what was in the ring */
         dropped = log_dropped(log);
         log_info(log, NULL, "too late");
         assert_int_equal(log_dropped(log), dropped + 1);
         assert_null(log_free(log));
+}
+
+static void test_stop_of_a_blocked_pipe(void **state) {
+        check_stop_of_a_blocked_log(0);
+}
+
+static void test_stop_of_a_blocked_socket(void **state) {
+        check_stop_of_a_blocked_log(1);
 }
 
 /* Before log_start() a target is waited for, but once only. */
@@ -730,6 +751,8 @@ static void test_signals_stay_out(void **state) {
         log_start(log);
         pthread_sigmask(SIG_SETMASK, NULL, &set);
         assert_false(sigismember(&set, SIGTERM));
+        log_info(log, NULL, "started");
+        await(fixture.path, "started");         /* while a thread is being made, libc blocks all signals anyway */
         newest_thread(path, sizeof(path));
         text = slurp(path);
         blocked = strstr(text, "SigBlk:");
@@ -766,7 +789,8 @@ int main(void) {
                 LOG_TEST(test_syslog),
                 LOG_TEST(test_blocked_pipe),
                 LOG_TEST(test_blocked_socket),
-                LOG_TEST(test_stop_of_a_blocked_log),
+                LOG_TEST(test_stop_of_a_blocked_pipe),
+                LOG_TEST(test_stop_of_a_blocked_socket),
                 LOG_TEST(test_blocked_before_the_start),
                 LOG_TEST(test_stop_of_a_hanging_write),
                 LOG_TEST(test_blocked_beside_a_file),

@@ -196,6 +196,7 @@ static void test_line_longest(void **state) {
                 assert_in_range(len, 1, LOG_LINE_MAX);
                 buf[len] = '\0';
                 assert_non_null(strstr(buf, "..."));
+                assert_true(strstr(buf, "... address=") || strstr(buf, "...\" address="));
                 assert_non_null(strstr(buf, "session=18446744073709551615)"));
                 len = log_line_format(&line, &(struct log_line_style){ .format = LOG_JSON }, buf, LOG_LINE_MAX + 1);
                 assert_in_range(len, 1, LOG_LINE_MAX);
