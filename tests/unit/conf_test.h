@@ -18,8 +18,9 @@
 #include "conf/conf.h"
 
 /* The end of a config that makes a test's lines complete; its mistakes would stand on lines of their own. */
-#define CONF_REST "\nfrontend \"f\" { listen \":80\" { } backend = \"b\" }\nbackend \"b\" { server \"s\" { address = "
-        "\"10.0.0.1:80\" } }\n"
+#define CONF_REST \
+        "\nfrontend \"f\" { listen \":80\" { } backend = \"b\" }\n" \
+        "backend \"b\" { server \"s\" { address = \"10.0.0.1:80\" } }\n"
 
 /* Loads a text under the name "t".  *errors is what was written, owned by the caller. */
 static inline int conf_test_load(struct conf **conf, const char *text, char **errors) {
