@@ -37,7 +37,7 @@ result "systemd-analyze verify objects to a bad unit" $? "it said nothing"
 
 # exposure UNIT: the overall level.
 exposure() {
-        systemd-analyze security --offline=true --no-pager "$1" 2>&1 | sed -n 's/.*[Oo]verall exposure level.*: *\([0-9.]*\).*/\1/p'
+        systemd-analyze security --offline=true --no-pager "$1" 2>&1 | sed -n 's/.*verall exposure level for [^:]*: *\([0-9.]*\).*/\1/p'
 }
 level=$(exposure "$scratch/spliced.service")
 awk -v level="$level" -v limit="$limit" 'BEGIN { exit !(level != "" && level + 0 <= limit + 0) }'
