@@ -29,7 +29,9 @@ void check_listeners(const struct conf *conf, const struct place *places, struct
 
                         if (!addr_equal(&first->addr, &second->addr))
                                 continue;
-                        mistakes_add(mistakes, all[i].place, "listen: '%s' is the same address as '%s' at %s:%u",
+                        mistakes_add(mistakes, all[i].place,
+                                     "listen: '%s' is the same address as '%s' at %s:%u; allowed: one listener "
+                                     "for an address",
                                      mistakes_word(mistakes, second->text), mistakes_word(mistakes, first->text),
                                      mistakes_word(mistakes, all[j].place.name), all[j].place.line);
                         break;

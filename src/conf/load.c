@@ -182,9 +182,9 @@ static void load_name(struct load *load, const struct load_section *section, con
 
 static void load_twice(struct load *load, const struct load_section *section, const char *what,
                        const struct conf_where *first) {
-        mistakes_add(&load->mistakes, section->place, "%s '%s' is defined twice; first at %s:%u", what,
-                     mistakes_word(&load->mistakes, section->title), mistakes_word(&load->mistakes, first->file),
-                     first->line);
+        mistakes_add(&load->mistakes, section->place, "%s '%s' is defined twice; allowed: once, and it is at %s:%u",
+                     what, mistakes_word(&load->mistakes, section->title),
+                     mistakes_word(&load->mistakes, first->file), first->line);
 }
 
 static int load_listener(struct load *load, struct conf_frontend *frontend, const struct load_section *section,

@@ -103,7 +103,7 @@ static void outline_skip_block(struct outline *o) {
 
                 if (token->type == TOKEN_END) {
                         mistakes_add(o->mistakes, (struct place) { o->place.file, o->place.name, open->line },
-                                     "'%s' is never closed", outline_show(o, open));
+                                     "'%s' is never closed; allowed: pairs of them", outline_show(o, open));
                         o->unclosed = 1;
                         return;
                 }
@@ -163,7 +163,7 @@ static int outline_first(struct outline *o, const struct outline_section *sectio
                 *first = o->place;
                 return 1;
         }
-        mistakes_add(o->mistakes, o->place, "'%s' is given twice %s; first at %s:%u", row->key,
+        mistakes_add(o->mistakes, o->place, "'%s' is given twice %s; allowed: once, and it is at %s:%u", row->key,
                      outline_where(o, section), mistakes_word(o->mistakes, first->name), first->line);
         return 0;
 }
@@ -182,6 +182,7 @@ static void outline_refuse(struct outline *o, const struct outline_section *sect
 
 static void outline_scalar(struct outline *o, const struct outline_section *section, const struct schema_row *row) {
         const struct token *token = outline_peek(o, 0), *next;
+        char form[128];
 
         if (token->type != TOKEN_EQUALS) {
                 outline_refuse(o, section, row, "needs a = behind it");
@@ -193,8 +194,8 @@ static void outline_scalar(struct outline *o, const struct outline_section *sect
         if (!outline_is_word(token) ||
             (next->type == TOKEN_EQUALS && schema_find(section->rows, token->text, token->len))) {
                 o->at++;
-                mistakes_add(o->mistakes, o->place, "'%s' needs one value behind its =, not '%s'", row->key,
-                             outline_show(o, token));
+                mistakes_add(o->mistakes, o->place, "'%s' needs one value behind its =, not '%s'; allowed: %s",
+                             row->key, outline_show(o, token), outline_form(row, form, sizeof(form)));
                 outline_drop(o, row->key);
                 if (token->type == TOKEN_OPEN)
                         outline_skip_block(o);
@@ -250,7 +251,8 @@ static void outline_enter(struct outline *o, const struct schema_row *row, const
         outline_put(o, " {\n");
         outline_walk(o, &section);
         if (outline_peek(o, 0)->type == TOKEN_END) {
-                mistakes_add(o->mistakes, place, "the { %s is never closed", outline_where(o, &section));
+                mistakes_add(o->mistakes, place, "the { %s is never closed; allowed: pairs of braces",
+                             outline_where(o, &section));
                 o->unclosed = 1;
         } else {
                 o->at++;
@@ -322,7 +324,8 @@ static void outline_walk(struct outline *o, const struct outline_section *sectio
                 if (key->type == TOKEN_END || (key->type == TOKEN_CLOSE && section->row))
                         return;
                 if (key->type == TOKEN_CLOSE) {
-                        mistakes_add(o->mistakes, o->place, "unexpected '}': no section is open here");
+                        mistakes_add(o->mistakes, o->place,
+                                     "unexpected '}', since no section is open; allowed here: a key");
                         o->at++;
                         continue;
                 }

@@ -103,10 +103,10 @@ static int token_quoted(struct token_scanner *scanner) {
                 p = next ? next : p + 2;
         }
         if (p >= scanner->end || *p != quote) {
-                mistakes_add(scanner->mistakes, scanner->place, "the string %s has no closing %c on its line",
-                             mistakes_nword(scanner->mistakes, start, (size_t)((p < scanner->end ? p : scanner->end) -
-                                                                              start)), quote);
                 scanner->at = p < scanner->end ? p : scanner->end;
+                mistakes_add(scanner->mistakes, scanner->place,
+                             "the string %s has no closing %c on its line; allowed: pairs of quotes",
+                             mistakes_nword(scanner->mistakes, start, (size_t)(scanner->at - start)), quote);
                 return token_add(scanner, TOKEN_BAD, start, (size_t)(scanner->at - start));
         }
         scanner->at = p + 1;

@@ -415,10 +415,11 @@ static void test_include_mistakes(void **state) {
                  "main:5: include: the path is empty; allowed: the path of a file, or a pattern\n"
                  "main:6: include: '/dev/null' is no regular file\n");
         assert_memory_equal(errors, text, strlen(text));
-        assert_non_null(strstr(errors, "\nb:3: listen: ':80' is the same address as ':80' at main:8\n"));
-        assert_non_null(strstr(errors, "\nb:2: 'threads' is given twice at the top level; first at main:1\n"));
+        assert_non_null(strstr(errors, "\nb:3: listen: ':80' is the same address as ':80' at main:8; allowed: "));
+        assert_non_null(strstr(errors, "\nb:2: 'threads' is given twice at the top level; allowed: once, and it is at "
+                "main:1\n"));
         assert_non_null(strstr(errors, "\nb:3: unknown key 'x' in frontend \"f\"; allowed: "));
-        assert_non_null(strstr(errors, "\nb:3: frontend 'f' is defined twice; first at main:8\n"));
+        assert_non_null(strstr(errors, "\nb:3: frontend 'f' is defined twice; allowed: once, and it is at main:8\n"));
         assert_non_null(strstr(errors, "\nc:1: include: 'd/../main' includes itself, in the end\n"));
         /* A backend that is not there may be in a file that could not be had. */
         assert_null(strstr(errors, "is not defined"));

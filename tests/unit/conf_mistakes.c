@@ -277,23 +277,25 @@ static void test_unknown(void **state) {
 static void test_twice(void **state) {
         static const struct text_row rows[] = {
                 { "threads = 1\nthreads = 2\nlog { level = info\nlevel = debug }\nlog { }" CONF_REST,
-                  "t:2: 'threads' is given twice at the top level; first at t:1\n"
-                  "t:4: 'level' is given twice in log; first at t:3\n"
-                  "t:5: 'log' is given twice at the top level; first at t:3\n" },
+                  "t:2: 'threads' is given twice at the top level; allowed: once, and it is at t:1\n"
+                  "t:4: 'level' is given twice in log; allowed: once, and it is at t:3\n"
+                  "t:5: 'log' is given twice at the top level; allowed: once, and it is at t:3\n" },
                 { CONF_REST CONF_REST,
-                  "t:5: frontend 'f' is defined twice; first at t:2\n"
-                  "t:5: listen: ':80' is the same address as ':80' at t:2\n"
-                  "t:6: backend 'b' is defined twice; first at t:3\n" },
+                  "t:5: frontend 'f' is defined twice; allowed: once, and it is at t:2\n"
+                  "t:5: listen: ':80' is the same address as ':80' at t:2; allowed: one listener for an address\n"
+                  "t:6: backend 'b' is defined twice; allowed: once, and it is at t:3\n" },
                 { "frontend \"f\" { listen \"unix:@a\" { } listen \"[::ffff:10.0.0.1]:80\" { }\nlisten 'unix:@a' { } "
                   "backend = \"b\"\n"
                   "backend = \"b\" listen \"10.0.0.1:80\" { } }\n"
                   "backend \"b\" { server \"s\" { address = \"h:1\" }\nserver \"s\" { address = \"h:2\" address = "
                   "\"h:3\" } }",
-                  "t:2: listen: 'unix:@a' is the same address as 'unix:@a' at t:1\n"
-                  "t:3: 'backend' is given twice in frontend \"f\"; first at t:2\n"
-                  "t:3: listen: '10.0.0.1:80' is the same address as '[::ffff:10.0.0.1]:80' at t:1\n"
-                  "t:5: 'address' is given twice in server \"s\"; first at t:5\n"
-                  "t:5: server 's' is defined twice; first at t:4\n" },
+                  "t:2: listen: 'unix:@a' is the same address as 'unix:@a' at t:1; allowed: one listener for an "
+                  "address\n"
+                  "t:3: 'backend' is given twice in frontend \"f\"; allowed: once, and it is at t:2\n"
+                  "t:3: listen: '10.0.0.1:80' is the same address as '[::ffff:10.0.0.1]:80' at t:1; allowed: one "
+                  "listener for an address\n"
+                  "t:5: 'address' is given twice in server \"s\"; allowed: once, and it is at t:5\n"
+                  "t:5: server 's' is defined twice; allowed: once, and it is at t:4\n" },
         };
 
         (void)state;
@@ -392,8 +394,8 @@ static void test_form(void **state) {
                   "client = 1x }\nsocket" CONF_REST,
                   "t:1: 'threads' needs a = behind it, not '2'; allowed: threads = VALUE\n"
                   "t:2: 'drain' needs a = behind it, not 'pid-file'; allowed: drain = VALUE\n"
-                  "t:3: 'pid-file' needs one value behind its =, not 'threads'\n"
-                  "t:4: 'threads' needs one value behind its =, not '{'\n"
+                  "t:3: 'pid-file' needs one value behind its =, not 'threads'; allowed: pid-file = VALUE\n"
+                  "t:4: 'threads' needs one value behind its =, not '{'; allowed: threads = VALUE\n"
                   "t:5: 'drain' needs a = behind it, not '+='; allowed: drain = VALUE\n"
                   "t:6: 'log' is a section, and needs braces behind it, not '='; allowed: log { ... }\n"
                   "t:7: 'timeouts' takes no name, not '\"x\"'; allowed: timeouts { ... }\n"
@@ -411,21 +413,21 @@ static void test_form(void **state) {
                   "t:4: 'include' needs one path between parentheses; allowed: include(\"PATH\")\n"
                   "t:5: 'include' needs one path between parentheses; allowed: include(\"PATH\")\n" },
                 { "}\n= , (\n@ threads = 2x" CONF_REST,
-                  "t:1: unexpected '}': no section is open here\n"
+                  "t:1: unexpected '}', since no section is open; allowed here: a key\n"
                   "t:2: unexpected '='; allowed here: a key\n"
                   "t:3: unknown key '@' at the top level; allowed: " TOP_KEYS "\n"
                   "t:3: threads: '2x' is not a number; allowed: 1 to 256, or auto\n" },
                 { "frontend \"f\" { listen \":80\" { } backend = \"b\"\nbackend \"b\" { server \"s\" { address = "
                   "\"h:1\" } }",
-                  "t:1: the { in frontend \"f\" is never closed\n"
+                  "t:1: the { in frontend \"f\" is never closed; allowed: pairs of braces\n"
                   "t:2: 'backend' needs a = behind it, not '\"b\"'; allowed: backend = VALUE\n" },
                 { "frontend \"f\" { listen \":80\" { } backend = \"b\"\nfrontend \"g\" { }\n",
-                  "t:1: the { in frontend \"f\" is never closed\n"
+                  "t:1: the { in frontend \"f\" is never closed; allowed: pairs of braces\n"
                   "t:2: unknown key 'frontend' in frontend \"f\" (it belongs to the top level: is a } missing "
                   "above?); allowed: "
                   FRONTEND_KEYS "\n" },
                 { "admin {", "t:1: unknown key 'admin' at the top level; allowed: " TOP_KEYS
-                  "\nt:1: '{' is never closed\n" },
+                  "\nt:1: '{' is never closed; allowed: pairs of them\n" },
         };
 
         (void)state;
@@ -436,8 +438,8 @@ static void test_form(void **state) {
 static void test_words(void **state) {
         static const struct text_row rows[] = {
                 { "pid-file = \"/x\ndrain = 5s # \"\nthreads = 'y\nmax-connections = 0" CONF_REST,
-                  "t:1: the string \"/x has no closing \" on its line\n"
-                  "t:3: the string 'y has no closing ' on its line\n"
+                  "t:1: the string \"/x has no closing \" on its line; allowed: pairs of quotes\n"
+                  "t:3: the string 'y has no closing ' on its line; allowed: pairs of quotes\n"
                   "t:4: max-connections: '0' is out of range; allowed: 1 to 10000000, or auto\n" },
                 { "pid-file = /a*b threads = x" CONF_REST,
                   "t:1: '/a*b' holds a * outside of quotes; allowed: \"/a*b\"\n"
