@@ -20,13 +20,16 @@ static void wheel_insert(struct wheel *wheel, uint32_t index) {
         unsigned slot;
         uint32_t *head;
 
-        /* Beyond the last ring's reach: wait in its farthest slot and be put in anew when that comes round. */
+        /* The last ring goes round: what is beyond its reach waits in its farthest slot and is put in anew from there. */
         if (ring >= WHEEL_RINGS) {
+                uint64_t turn, ahead;
+
                 ring = WHEEL_RINGS - 1;
-                slot = ((uint64_t)wheel->now >> (WHEEL_BITS * ring)) + WHEEL_SLOTS - 1;
+                turn = (uint64_t)wheel->now >> (WHEEL_BITS * ring);
+                ahead = ((uint64_t)when >> (WHEEL_BITS * ring)) - turn;
+                slot = (unsigned)((turn + (ahead < WHEEL_SLOTS ? ahead : WHEEL_SLOTS - 1)) % WHEEL_SLOTS);
         } else
-                slot = (unsigned)((uint64_t)when >> (WHEEL_BITS * ring));
-        slot %= WHEEL_SLOTS;
+                slot = (unsigned)((uint64_t)when >> (WHEEL_BITS * ring)) % WHEEL_SLOTS;
 
         head = &wheel->slots[ring][slot];
         node->slot = ring * WHEEL_SLOTS + slot + 1;
