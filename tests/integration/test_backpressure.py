@@ -34,7 +34,7 @@ def _stopped_readers(kinds, threads=1):
         client.close()
         server.close()
     pair.proxy.wait_access(4 + SESSIONS)
-    pair.proxy.wait_fds(descriptors + 64)
+    pair.proxy.wait_fds(descriptors + proxy.POOLED * threads)
     tap.note(f"{taken // SESSIONS} bytes taken a session, memory grew by {grown}")
 
 

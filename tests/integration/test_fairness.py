@@ -102,47 +102,40 @@ for _kinds in (("tcp", "tcp"), ("unix", "unix")):
         lambda k=_kinds: _firehose(k))
 
 
-@tap.case("two threads: neither does much more than its share")
-def _share():
-    if len(os.sched_getaffinity(0)) < 2:
-        raise tap.Skip("one CPU only")
-    pair = pairs.Pair(("tcp", "tcp"), threads=2)
-    sessions = [pair.session() for _ in range(60)]
-    before = {thread: pair.proxy.cpu(thread) for thread in pair.proxy.threads()}
-    until = time.monotonic() + 60
-    message = bytes(16384)
-    while time.monotonic() < until:
-        for client, _ in sessions:
-            client.sendall(message)
-        for _, server in sessions:
-            net.read_exactly(server, len(message))
-        used = sorted((pair.proxy.cpu(thread) - cpu for thread, cpu in before.items()), reverse=True)[:2]
-        if sum(used) > 0.6:
-            break
-    tap.note(f"CPU seconds of the two busiest threads: {used}")
-    tap.check(used[1] > used[0] * 0.4, f"the threads used {used} CPU seconds on 60 equal sessions")
-
-
-@tap.case("two threads: sessions opened one at a time are shared too")
-def _share_one_by_one():
-    pair = pairs.Pair(("unix", "unix"), threads=2)
+def _share(kinds, one_by_one):
+    pair = pairs.Pair(kinds, threads=2)
+    idle = pair.proxy.sockets_by_thread()
     sessions = []
-    for _ in range(40):
-        client, server = pair.session()
-        client.sendall(b"x")
-        net.read_exactly(server, 1)
-        sessions.append((client, server))
-    before = {thread: pair.proxy.cpu(thread) for thread in pair.proxy.threads()}
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        for client, server in sessions:
-            client.sendall(b"x" * 8192)
-            net.read_exactly(server, 8192)
-        used = sorted((pair.proxy.cpu(thread) - cpu for thread, cpu in before.items()), reverse=True)[:2]
-        if sum(used) > 0.5:
-            break
-    tap.note(f"CPU seconds of the two busiest threads: {used}")
-    tap.check(used[1] > used[0] * 0.3, f"the threads used {used} CPU seconds on 40 equal sessions")
+    if one_by_one:
+        for _ in range(100):
+            sessions.append(pair.relaying())
+    else:
+        crowd = [peers.client(pair.front) for _ in range(100)]
+        sessions = [(client, pair.servers.take()) for client in crowd]
+    counts = pair.proxy.sockets_by_thread()
+    tap.equal(len(counts), 2, "event loops")
+    tap.note(f"{idle} sockets before, {counts} with {len(sessions)} sessions")
+    tap.between(max(counts), 100, 130, "sockets in the fuller loop, of 200 and the listeners")
+
+
+for _kinds in (("tcp", "tcp"), ("unix", "unix")):
+    for _one_by_one in (True, False):
+        tap.case(f"{_kinds[0]} to {_kinds[1]}: two threads share 100 sessions, opened "
+                 f"{'one by one' if _one_by_one else 'at once'}")(lambda k=_kinds, o=_one_by_one: _share(k, o))
+
+
+@tap.case("a thread that is given fewer sessions catches up")
+def _uneven():
+    pair = pairs.Pair(("tcp", "tcp"), threads=2)
+    for batch in range(3):
+        sessions = [pair.relaying() for _ in range(60)]
+        for client, server in sessions[::2]:
+            client.close()
+            server.close()
+        pair.proxy.wait_access(30 * (batch + 1))
+    counts = pair.proxy.sockets_by_thread()
+    tap.note(f"sockets by thread: {counts}")
+    tap.check(counts[0] > 0.5 * counts[1], f"sockets by thread: {counts}")
 
 
 tap.run()

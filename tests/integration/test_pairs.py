@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
 """All four pairs relay large streams and many sessions, both ways at once, on one and on two threads."""
-from lib import data, pairs, peers, tap
+from lib import data, pairs, peers, proxy, tap
 
 MIB = 1 << 20
 
@@ -22,8 +22,7 @@ def _many(kinds, threads):
     records = pair.proxy.wait_access(data.scaled(200, 50))
     odd = [record for record in records if record["end"] not in ("client-fin", "server-fin") or record["error"]]
     tap.equal(odd, [], "sessions that did not end by a FIN")
-    # What stays are pipes in the threads' pools.
-    pair.proxy.wait_fds(before + 2 * 64 * threads)
+    pair.proxy.wait_fds(before + proxy.POOLED * threads)
     pair.proxy.check_idle("all sessions are over", 0.5)
 
 

@@ -5,7 +5,7 @@ import select
 import signal
 import time
 
-from lib import data, net, pairs, proxy, tap
+from lib import data, net, pairs, peers, proxy, tap
 
 RESET = "ECONNRESET"
 
@@ -32,26 +32,26 @@ def _arrives(pair, sender, receiver, how):
 
 def _reset_by_client(kinds, how):
     pair = pairs.Pair(kinds)
-    client, server = pair.session()
+    client, server = pair.relaying()
     error = _arrives(pair, client, server, how)
     if pair.is_tcp(1):
         tap.equal(error, RESET, "what the server saw")
     else:
         tap.check(error in (RESET, None), f"the server saw {error}")
     record = pair.proxy.wait_access(1)[0]
-    tap.equal((record["end"], record["error"], record["bytes_up"]), ("client-reset", RESET, SIZE), "logged")
+    tap.equal((record["end"], record["error"], record["bytes_up"]), ("client-reset", RESET, SIZE + 5), "logged")
 
 
 def _reset_by_server(kinds, how):
     pair = pairs.Pair(kinds)
-    client, server = pair.session()
+    client, server = pair.relaying()
     error = _arrives(pair, server, client, how)
     if pair.is_tcp(0):
         tap.equal(error, RESET, "what the client saw")
     else:
         tap.check(error in (RESET, None), f"the client saw {error}")
     record = pair.proxy.wait_access(1)[0]
-    tap.equal((record["end"], record["error"], record["bytes_down"]), ("server-reset", RESET, SIZE), "logged")
+    tap.equal((record["end"], record["error"], record["bytes_down"]), ("server-reset", RESET, SIZE + 5), "logged")
 
 
 for _how in ("at once", "together", "slowly"):
@@ -73,6 +73,26 @@ def _flushed():
     time.sleep(0.4)     # well below the second that a flush may take
     got, error = net.read_all(server)
     tap.equal((data.describe(got), error), (data.describe(sent), RESET), "what the server saw")
+
+
+@tap.case("a server that answers and resets before the proxy has seen its connect succeed")
+def _at_connect():
+    pair = pairs.Pair(("unix", "tcp"))
+    net.vanish(pair.servers.listener)       # holds the handshake up until the proxy is stopped
+    client = peers.client(pair.front)
+    time.sleep(0.1)
+    pair.proxy.signal(signal.SIGSTOP)
+    net.appear(pair.servers.listener)
+    server = pair.servers.take()            # by the SYN's retransmission, a second later
+    server.sendall(b"refused, and why")
+    net.wait_sent(server)
+    net.reset(server)
+    pair.proxy.signal(signal.SIGCONT)
+    got, error = net.read_all(client)
+    tap.equal(got, b"refused, and why", "what the client saw")
+    tap.check(error in (RESET, None), f"then {error}")
+    record = pair.proxy.wait_access(1)[0]
+    tap.equal((record["end"], record["error"], record["retries"]), ("server-reset", RESET, 0), "logged")
 
 
 @tap.case("an AF_UNIX client that closes with input unread resets the TCP server")

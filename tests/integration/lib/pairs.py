@@ -29,6 +29,14 @@ class Pair:
         server = self.servers.take()
         return client, server
 
+    def relaying(self):
+        """As session(), and the proxy has relayed: it knows that both its ends are connected."""
+        client, server = self.session()
+        for sender, receiver in ((client, server), (server, client)):
+            sender.sendall(b"hello")
+            tap.equal(net.read_exactly(receiver, 5), b"hello", "the first bytes")
+        return client, server
+
     def is_tcp(self, side):
         return self.kinds[side] == "tcp"
 

@@ -12,6 +12,7 @@ import time
 from lib import tap
 
 PROGRAM = os.environ.get("SPLICED", "./spliced")
+POOLED = 64             # descriptors of empty pipes that a thread may keep for later
 SANITIZER_REPORT = re.compile(r"(Address|Leak|Thread|UndefinedBehavior)Sanitizer|runtime error:")
 
 
@@ -206,6 +207,18 @@ class Proxy:
                 continue
             kinds[kind] = kinds.get(kind, 0) + 1
         return kinds
+
+    def sockets_by_thread(self):
+        """How many descriptors each event loop watches (an epoll each), listeners and the like included."""
+        counts = []
+        for name in os.listdir(f"/proc/{self.pid}/fd"):
+            try:
+                if os.readlink(f"/proc/{self.pid}/fd/{name}") == "anon_inode:[eventpoll]":
+                    with open(f"/proc/{self.pid}/fdinfo/{name}", encoding="ascii") as file:
+                        counts.append(file.read().count("tfd:"))
+            except FileNotFoundError:
+                continue            # closed in between
+        return sorted(counts)
 
     def cpu(self, thread=None):
         """CPU seconds so far, of the process or one of its threads."""

@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 import traceback
 
 from lib import net
@@ -131,9 +132,11 @@ def run():
     for number, (name, function, limit) in enumerate(wanted, 1):
         limit *= proxy.slowness()
         faulthandler.dump_traceback_later(limit + 90, exit=True)
+        start = time.monotonic()
         ok, skipped = _one(function, limit)
         faulthandler.cancel_dump_traceback_later()
         failures += not ok
+        note(f"{time.monotonic() - start:.2f} s")
         print(f"{'ok' if ok else 'not ok'} {number} - {name}" + (f" # SKIP {skipped}" if skipped else ""))
     sys.stdout.flush()
     os._exit(1 if failures else 0)  # threads of a failed case may still sit in a system call
