@@ -5,7 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Records are 64-byte aligned and slabs page-aligned, so that no two threads' records share a cache line by accident of place. */
+/* Records are 64-byte aligned and slabs page-aligned: no two threads' records share a cache line by accident of place. */
 #define ARENA_PAGE 4096u
 
 static uint64_t arena_round(uint64_t n) {
@@ -20,11 +20,13 @@ int arena_init(struct arena *arena, const uint32_t sizes[ARENA_SLABS], const uin
 
         *arena = ARENA_NULL;
         for (int i = 0; i < ARENA_SLABS; i++) {
+                uint64_t slab = (uint64_t)sizes[i] * counts[i];
+
+                if (slab > (uint64_t)SIZE_MAX / 2 - size)
+                        return -EOVERFLOW;
                 extents[i] = (struct arena_extent){ .offset = size, .size = sizes[i], .count = counts[i] };
-                size += arena_round((uint64_t)sizes[i] * counts[i]);
+                size += arena_round(slab);
         }
-        if (size > (uint64_t)SIZE_MAX / 2)
-                return -EOVERFLOW;
 
         fd = memfd_create("spliced-arena", MFD_CLOEXEC);
         if (fd < 0)

@@ -19,7 +19,10 @@
 #define ARENA_LAYOUT 1          /* raised whenever a record's layout changes */
 #define ARENA_NONE UINT32_MAX   /* no record */
 
-enum arena_slab { ARENA_THREADS, ARENA_LISTENERS, ARENA_PIPES, ARENA_SERVERS, ARENA_SESSIONS, ARENA_TRIES, ARENA_SLABS };
+enum arena_slab {
+        ARENA_THREADS, ARENA_LISTENERS, ARENA_PIPES, ARENA_SERVERS, ARENA_SESSIONS, ARENA_TRIES,
+        ARENA_SLABS
+};
 
 struct arena_extent {
         uint64_t offset;        /* from the arena's start */
@@ -71,7 +74,10 @@ struct arena_list {
         uint32_t count;
 };
 
+/* An empty list over `count` records.  Returns 0 or -errno. */
 int arena_list_init(struct arena_list *list, uint32_t count);
+
+/* Frees what the list itself holds. */
 void arena_list_deinit(struct arena_list *list);
 
 /* An index, or ARENA_NONE where all are taken. */

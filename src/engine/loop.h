@@ -80,7 +80,7 @@ void loop_init(struct loop *loop, struct loop_record *record, const struct loop_
 /* Runs rounds until loop_stop().  Returns 0, or -errno where waiting failed. */
 int loop_run(struct loop *loop);
 
-/* One round; waits for at most max_wait_ms (-1: until something happens).  For tests and loop_run().  Returns 0 or -errno. */
+/* One round; waits for at most max_wait_ms (-1: until something happens).  For tests and loop_run().  0 or -errno. */
 int loop_round(struct loop *loop, int max_wait_ms);
 
 /* Makes loop_run() return after this round.  Called in the loop's thread. */

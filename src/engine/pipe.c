@@ -99,6 +99,8 @@ uint32_t pipe_pool_take(struct pipe_pool *pool, enum pipe_class class, uint32_t 
         if (!pool->n[class])
                 class = class == PIPE_BIG ? PIPE_SMALL : PIPE_BIG;
         index = pool->spare[class][--pool->n[class]];
+        if (pool->n[class] < pool->low[class])
+                pool->low[class] = pool->n[class];
         pool->store->records[index].owner = PIPE_OWNER(owner);
         atomic_signal_fence(memory_order_seq_cst);
         return index;
@@ -114,6 +116,21 @@ void pipe_pool_give(struct pipe_pool *pool, uint32_t index) {
         }
         record->owner = PIPE_SPARE;
         pool->spare[class][pool->n[class]++] = index;
+}
+
+int pipe_pool_untrimmed(const struct pipe_pool *pool) {
+        return pool->n[PIPE_BIG] > 0 || pool->n[PIPE_SMALL] > 1;
+}
+
+int pipe_pool_trim(struct pipe_pool *pool) {
+        for (int class = 0; class < PIPE_CLASSES; class++) {
+                uint32_t floor = class == PIPE_SMALL ? 1 : 0;
+
+                for (uint32_t i = 0; i < pool->low[class] && pool->n[class] > floor; i++)
+                        pipe_pool_drop(pool, pool->spare[class][--pool->n[class]]);
+                pool->low[class] = pool->n[class];
+        }
+        return pipe_pool_untrimmed(pool);
 }
 
 void pipe_pool_drop(struct pipe_pool *pool, uint32_t index) {

@@ -50,12 +50,15 @@ void pipe_store_deinit(struct pipe_store *store);
 
 /* A thread's empty pipes. */
 #define PIPE_POOL_MAX 16
+#define PIPE_POOL_TRIM_MS 1000          /* how often pipe_pool_trim() is to be called while it asks for it */
 struct pipe_pool {
         struct pipe_store *store;
         uint32_t n[PIPE_CLASSES];
+        uint32_t low[PIPE_CLASSES];     /* the fewest since the last trim: so many were not needed */
         uint32_t spare[PIPE_CLASSES][PIPE_POOL_MAX];
 };
 
+/* An empty pool. */
 void pipe_pool_init(struct pipe_pool *pool, struct pipe_store *store);
 
 /* Destroys the spares. */
@@ -74,6 +77,15 @@ uint32_t pipe_pool_take(struct pipe_pool *pool, enum pipe_class class, uint32_t 
 
 /* Gives an empty one back.  Where the pool is full it is destroyed. */
 void pipe_pool_give(struct pipe_pool *pool, uint32_t index);
+
+/*
+ * Destroys the spares that nobody needed since the last call, but for one
+ * small one, so that descriptors come back after a rush.  Returns 1 where it is to be called again.
+ */
+int pipe_pool_trim(struct pipe_pool *pool);
+
+/* Whether there is anything for pipe_pool_trim() to look after. */
+int pipe_pool_untrimmed(const struct pipe_pool *pool);
 
 /* Destroys one, whatever it holds. */
 void pipe_pool_drop(struct pipe_pool *pool, uint32_t index);

@@ -20,7 +20,7 @@ static void wheel_insert(struct wheel *wheel, uint32_t index) {
         unsigned slot;
         uint32_t *head;
 
-        /* The last ring goes round: what is beyond its reach waits in its farthest slot and is put in anew from there. */
+        /* The last ring goes round: what is beyond its reach waits in its farthest slot, and is put in anew there. */
         if (ring >= WHEEL_RINGS) {
                 uint64_t turn, ahead;
 

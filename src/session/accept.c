@@ -31,7 +31,8 @@ static int accept_reserve(struct env *env, const struct env_listener *listener) 
 
         if (!accept_take_place(&shared->sessions_now, shared->n_sessions))
                 return 0;
-        if (accept_take_place(&shared->frontends[listener->frontend].sessions, listener->frontend_conf->max_connections))
+        if (accept_take_place(&shared->frontends[listener->frontend].sessions,
+                              listener->frontend_conf->max_connections))
                 return 1;
         atomic_fetch_sub(&shared->sessions_now, 1);
         return 0;

@@ -170,7 +170,7 @@ static enum life_event close_release(struct env *env, struct session *session, i
                 if (was.direction[side].piped)
                         pipe_pool_drop(&env->pipes, was.direction[side].pipe);
                 else
-                        pipe_pool_give(&env->pipes, was.direction[side].pipe);
+                        env_give_pipe(env, was.direction[side].pipe);
         }
         if (was.server != SESSION_NO_SERVER)
                 backend_release(&shared->backends[was.backend], was.server);

@@ -8,6 +8,7 @@
 #include "session/close.h"
 #include "session/deadline.h"
 #include "session/pick.h"
+#include "session/relay.h"
 
 #define CONNECT_AGAIN_MS 5      /* before the first repeat at a full AF_UNIX backlog; doubles ... */
 #define CONNECT_AGAIN_MAX_MS 100 /* ... up to this */
@@ -118,8 +119,15 @@ enum life_event connect_again(struct env *env, struct session *session) {
 enum life_event connect_event(struct env *env, struct session *session, uint32_t events) {
         int error = 0, r;
         socklen_t len = sizeof(error);
+        char byte;
 
         r = sys_getsockopt(session->fd[SESSION_SERVER], SOL_SOCKET, SO_ERROR, &error, &len);
+        /* A server that said something before it reset the connection was there: its bytes count. */
+        if (r >= 0 && error && (events & POLLER_IN) &&
+            sys_recv(session->fd[SESSION_SERVER], &byte, 1, MSG_PEEK) > 0) {
+                relay_lost(env, session, SESSION_SERVER, error);
+                return LIFE_CONNECTED;
+        }
         if (r < 0 || error)
                 return connect_failed(env, session, error ? error : -r);
         /* A hang-up is no answer; only "writable, and no error" is one. */

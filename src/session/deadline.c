@@ -9,7 +9,7 @@
 #include "session/close.h"
 #include "session/connect.h"
 
-#define DEADLINE_LATE_OPTIONS_MS 5000 /* a session that lives so long gets the options that shorter ones need not pay for */
+#define DEADLINE_LATE_OPTIONS_MS 5000 /* a session that lives so long gets the options that others need not pay for */
 
 enum deadline_kind {
         DEADLINE_NONE, DEADLINE_SESSION, DEADLINE_CONNECT, DEADLINE_UNTIL, DEADLINE_CLOSE, DEADLINE_CLIENT,

@@ -49,13 +49,15 @@ struct direction {
         uint8_t streak;         /* short reads in a row while bulk */
         uint8_t in_ready;       /* in may have something: no EAGAIN since the last event */
         uint8_t out_ready;      /* out may take something */
-        uint8_t marked;         /* in has had urgent data: a short read, or EAGAIN from splice, may stop before a mark */
+        uint8_t marked;         /* in has had urgent data: a short read, or EAGAIN from splice, may be at a mark */
         uint8_t in_ended;       /* in has signalled its end: a short read does not mean that no EOF waits */
         uint8_t lost;           /* in was reset: end as FAILED, not with a FIN */
 };
 
+/* An open direction without a pipe, both sides perhaps ready. */
 void direction_init(struct direction *direction, int64_t now_ms);
 
+/* What to do next. */
 enum direction_op direction_next(const struct direction *direction);
 
 /* recv took n bytes of the `asked` for (n > 0), `sent` of them were taken by out, the rest is in the pipe. */

@@ -59,7 +59,7 @@ struct env_shared {
         struct env_frontend *frontends;
         struct env_listener *listeners;
         struct env_thread *threads;
-        struct loop_links *links;               /* nodes: sessions, then each thread's listeners */
+        struct loop_links *links;               /* nodes: sessions, then each thread's listeners and pool */
         struct wheel_node *timers;
         uint32_t n_listeners, n_threads, n_sessions;
         _Atomic uint32_t sessions_now;
@@ -80,19 +80,30 @@ struct env {
         char scratch[DIRECTION_SCRATCH];        /* bytes in flight, only while a handler runs */
 };
 
-/* The node of a listener in this thread's loop. */
+/* The nodes of each loop besides the sessions: this thread's listeners, and then its pool of pipes. */
 static inline uint32_t env_listener_node(const struct env *env, uint32_t listener) {
-        return env->shared->n_sessions + env->thread * env->shared->n_listeners + listener;
+        return env->shared->n_sessions + env->thread * (env->shared->n_listeners + 1) + listener;
 }
 
+/* The node of this thread's pool of pipes. */
+static inline uint32_t env_pool_node(const struct env *env) {
+        return env_listener_node(env, env->shared->n_listeners);
+}
+
+/* Gives an empty pipe back to the pool, which is looked after from then on. */
+void env_give_pipe(struct env *env, uint32_t pipe);
+
+/* A session's number: its place in the slab. */
 static inline uint32_t env_index(const struct env *env, const struct session *session) {
         return (uint32_t)(session - env->shared->sessions);
 }
 
+/* The frontend that a session came in by. */
 static inline const struct conf_frontend *env_frontend_conf(const struct env *env, const struct session *session) {
         return env->shared->listeners[session->listener].frontend_conf;
 }
 
+/* The backend that a session is for. */
 static inline struct backend *env_backend(const struct env *env, const struct session *session) {
         return &env->shared->backends[session->backend];
 }

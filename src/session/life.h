@@ -70,10 +70,13 @@ struct life_step {
 /* The row and column of the table.  Out of range: ILLEGAL. */
 struct life_step life_step(enum life_state state, enum life_event event);
 
+/* What a session in that state holds: LIFE_HOLDS_*. */
 unsigned life_holds(enum life_state state);
+/* What an action takes, and what it gives back of what is held: LIFE_HOLDS_*. */
 unsigned life_acquires(enum life_action action);
 unsigned life_releases(enum life_action action, unsigned held);
 
+/* Names for logs, tests and the picture. */
 const char *life_state_name(enum life_state state);
 const char *life_event_name(enum life_event event);
 const char *life_action_name(enum life_action action);

@@ -12,8 +12,7 @@
 #define RELAY_BUDGET (1024u * 1024u)    /* bytes */
 #define RELAY_STEPS 16                  /* operations */
 
-/* One side is gone.  What it sent before is still delivered to the other, for a second at most. */
-static void relay_lost(struct env *env, struct session *session, unsigned side, int error) {
+void relay_lost(struct env *env, struct session *session, unsigned side, int error) {
         struct direction *in = &session->direction[side], *out = &session->direction[!side];
 
         if (session->flags & SESSION_LOST(side))
@@ -258,7 +257,7 @@ static enum life_event relay_direction(struct env *env, struct session *session,
                 uint32_t pipe = direction->pipe;
 
                 direction->pipe = DIRECTION_NO_PIPE;
-                pipe_pool_give(&env->pipes, pipe);
+                env_give_pipe(env, pipe);
         }
         return event;
 }
@@ -305,7 +304,8 @@ enum life_event relay_start(struct env *env, struct session *session) {
         session->phase_ms = env->loop.now_ms;
         session->until_ms = 0;
         /* Errors of attempts that were made good are not the session's. */
-        session->error = 0;
+        if (session->end == ACCESS_END_N)
+                session->error = 0;
         up->in_ms = up->out_ms = down->in_ms = down->out_ms = env->loop.now_ms;
         /* Both can take bytes, or will say that they cannot; whether they have some, an event says, or trying. */
         up->out_ready = down->out_ready = 1;
@@ -322,7 +322,11 @@ enum life_event relay_event(struct env *env, struct session *session, unsigned s
          * An error must not wait for the other side to take what is parked: it is asked for at once. (Reading would report it
          * only after all that came before it.)
          */
-        if ((events & POLLER_ERR) && sys_getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error)
-                relay_lost(env, session, side, error);
+        if (events & POLLER_ERR) {
+                relay_busy(session, 1);
+                if (sys_getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error)
+                        relay_lost(env, session, side, error);
+                relay_busy(session, 0);
+        }
         return relay_move(env, session);
 }

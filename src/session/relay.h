@@ -29,4 +29,10 @@ enum life_event relay_event(struct env *env, struct session *session, unsigned s
  */
 enum life_event relay_move(struct env *env, struct session *session);
 
+/*
+ * One side is gone, with an errno.  What it sent before is still delivered to
+ * the other, for a second at most; then that one sees a reset.  Idempotent.
+ */
+void relay_lost(struct env *env, struct session *session, unsigned side, int error);
+
 #endif

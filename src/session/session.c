@@ -179,6 +179,11 @@ void session_ready(struct env *env, uint32_t index) {
 void session_expire(struct env *env, uint32_t index) {
         struct session *session;
 
+        if (index == env_pool_node(env)) {
+                if (pipe_pool_trim(&env->pipes))
+                        wheel_arm(&env->loop.wheel, index, env->loop.now_ms + PIPE_POOL_TRIM_MS);
+                return;
+        }
         if (index >= env->shared->n_sessions) {
                 accept_run(env, index - env_listener_node(env, 0));
                 return;

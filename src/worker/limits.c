@@ -10,7 +10,7 @@
 #define LIMITS_OTHER 16         /* standard streams, arena, logs, signals, a resolver's socket, and some air */
 #define LIMITS_PER_THREAD 2     /* epoll and wake-up */
 #define LIMITS_THREAD_PIPES 4   /* pipes that a thread may always have */
-#define LIMITS_PIPE_SHARE 16    /* one session in so many may have its bytes parked; beyond, sessions do without a pipe */
+#define LIMITS_PIPE_SHARE 16    /* one session in so many may have bytes parked; the others do without a pipe */
 
 static struct limits limits_of(uint64_t sessions, unsigned threads, size_t listeners) {
         uint64_t pipes = (uint64_t)LIMITS_THREAD_PIPES * threads + sessions / LIMITS_PIPE_SHARE;
@@ -18,7 +18,8 @@ static struct limits limits_of(uint64_t sessions, unsigned threads, size_t liste
         return (struct limits){
                 .sessions = (uint32_t)sessions,
                 .pipes = (uint32_t)pipes,
-                .descriptors = LIMITS_OTHER + listeners + (uint64_t)LIMITS_PER_THREAD * threads + 2 * sessions + 2 * pipes,
+                .descriptors = LIMITS_OTHER + listeners + (uint64_t)LIMITS_PER_THREAD * threads +
+                               2 * sessions + 2 * pipes,
         };
 }
 

@@ -11,13 +11,14 @@
 
 /* Memory that is touched only as sessions come to use it. */
 static void *shared_map(size_t count, size_t size) {
-        void *map = mmap(NULL, count * size + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        void *map = mmap(NULL, count * size + 1, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
         return map == MAP_FAILED ? NULL : map;
 }
 
 static uint32_t shared_nodes(const struct env_shared *shared) {
-        return shared->n_sessions + shared->n_threads * shared->n_listeners;
+        return shared->n_sessions + shared->n_threads * (shared->n_listeners + 1);
 }
 
 static int shared_arena(struct env_shared *shared, const struct conf *conf, const struct limits *limits) {

@@ -68,6 +68,8 @@ static void *thread_main(void *arg) {
         int phase, r = 0;
 
         free(arg);
+        /* The one that copying needs is made before traffic, so that descriptors come back to this number. */
+        pipe_pool_ready(&env->pipes, PIPE_SMALL);
         while ((phase = atomic_load(&pool->phase)) != THREAD_STOP && r >= 0) {
                 if (phase == THREAD_DRAIN)
                         thread_drain(pool, env);

@@ -30,7 +30,7 @@ struct worker {
         enum thread_phase phase;
 };
 
-/* Blocks what the worker takes from a descriptor, and ignores SIGPIPE: errors of writing are looked at where they happen. */
+/* Blocks what the worker takes from a descriptor, and ignores SIGPIPE: who writes looks at the error. */
 static int worker_signals(void) {
         static const int taken[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2 };
         sigset_t set;
@@ -79,7 +79,8 @@ static int worker_start(struct worker *worker, const struct worker_hooks *hooks)
         limits_grow_table(limits.descriptors);
         r = shared_init(&worker->shared, &worker->arena, worker->conf, worker->log, threads, &limits);
         if (r < 0) {
-                log_error(worker->log, LOG_NO_CONTEXT, "cannot start: %s (memory for %" PRIu32 " sessions on %u threads)",
+                log_error(worker->log, LOG_NO_CONTEXT,
+                          "cannot start: %s (memory for %" PRIu32 " sessions on %u threads)",
                           strerror(-r), limits.sessions, threads);
                 return r;
         }
@@ -115,10 +116,12 @@ static void worker_drain(struct worker *worker) {
         worker->phase = THREAD_DRAIN;
         worker->drain_until = drain == CONF_OFF ? INT64_MAX : clock_now_ms() + drain;
         if (drain == CONF_OFF)
-                log_info(worker->log, LOG_NO_CONTEXT, "draining: no new clients; waiting for %" PRIu32 " sessions", sessions);
+                log_info(worker->log, LOG_NO_CONTEXT,
+                         "draining: no new clients; waiting for %" PRIu32 " sessions", sessions);
         else
                 log_info(worker->log, LOG_NO_CONTEXT,
-                         "draining: no new clients; waiting for %" PRIu32 " sessions, at most %" PRId64 ".%03" PRId64 " s",
+                         "draining: no new clients; waiting for %" PRIu32 " sessions, "
+                         "at most %" PRId64 ".%03" PRId64 " s",
                          sessions, drain / 1000, drain % 1000);
         thread_pool_enter(&worker->pool, THREAD_DRAIN);
 }
@@ -141,7 +144,8 @@ static void worker_signal(struct worker *worker, int signal) {
                 log_warning(worker->log, LOG_NO_CONTEXT, "SIGHUP: a single process cannot reload; restart it instead");
                 break;
         default:
-                log_warning(worker->log, LOG_NO_CONTEXT, "SIGUSR2: a single process cannot upgrade; restart it instead");
+                log_warning(worker->log, LOG_NO_CONTEXT,
+                            "SIGUSR2: a single process cannot upgrade; restart it instead");
                 break;
         }
 }
@@ -173,7 +177,10 @@ static int worker_timeout(const struct worker *worker) {
 }
 
 static int worker_serve(struct worker *worker) {
-        struct pollfd fds[] = { { .fd = worker->signals, .events = POLLIN }, { .fd = worker->pool.notify, .events = POLLIN } };
+        struct pollfd fds[] = {
+                { .fd = worker->signals, .events = POLLIN },
+                { .fd = worker->pool.notify, .events = POLLIN },
+        };
         struct signalfd_siginfo info;
         int r = 0;
 
@@ -197,7 +204,8 @@ static int worker_finish(struct worker *worker) {
         thread_pool_stop(&worker->pool);
         stuck = resolve_stop(worker->resolve);
         if (worker->shared.arena && worker->arena.head)
-                log_info(worker->log, LOG_NO_CONTEXT, "stopped: %" PRIu64 " sessions served, %" PRIu32 " reset at the end",
+                log_info(worker->log, LOG_NO_CONTEXT,
+                         "stopped: %" PRIu64 " sessions served, %" PRIu32 " reset at the end",
                          worker->arena.head->next_session - 1, left);
         shared_unlisten(&worker->shared);
         log_stop(worker->log, WORKER_LOG_STOP_MS);
