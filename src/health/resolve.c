@@ -41,7 +41,9 @@ static struct timespec resolve_after(clockid_t clock, int64_t ms) {
 /* Returns 1 where the server has an address now. */
 static int resolve_server(struct resolve *resolve, struct backend *backend, size_t i, int first) {
         const struct conf_server *server = &backend->conf->servers[i];
-        struct log_context context = { .backend = backend->conf->name, .server = server->name, .address = server->text };
+        struct log_context context = {
+                .backend = backend->conf->name, .server = server->name, .address = server->text,
+        };
         struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG }, *found = NULL;
         struct addr addr = { .kind = ADDR_IP };
         char host[RESOLVE_HOST_SIZE], service[8], text[ADDR_STRLEN];
@@ -55,7 +57,8 @@ static int resolve_server(struct resolve *resolve, struct backend *backend, size
         if (r) {
                 if (first)
                         log_warning(resolve->log, &context,
-                                    "cannot resolve the server's name: %s; it is down until the name resolves, next try in %d s",
+                                    "cannot resolve the server's name: %s; "
+                                    "it is down until the name resolves, next try in %d s",
                                     r == EAI_SYSTEM ? strerror(errno) : gai_strerror(r), RESOLVE_RETRY_S);
                 return 0;
         }

@@ -15,7 +15,7 @@
  */
 int background_enter(int *report, int failure);
 
-/* Reports a status, closes *report and, where the status is 0, leaves the terminal's streams.  *report = -1: nothing. */
+/* Reports a status, closes *report and, where the status is 0, leaves the terminal's streams.  -1: nothing to do. */
 void background_report(int *report, int status);
 
 #endif

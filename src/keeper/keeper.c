@@ -56,7 +56,8 @@ enum keeper_status keeper_run(struct conf *conf, const struct keeper_options *op
         }
         r = log_new(&keeper.log, &conf->log, keeper_level(conf, options->verbose), &conf->access_log, &failed);
         if (r < 0) {
-                fprintf(stderr, "spliced: cannot open the log%s%s: %s\n", failed ? " " : "", failed ? failed : "", strerror(-r));
+                fprintf(stderr, "spliced: cannot open the log%s%s: %s\n", failed ? " " : "", failed ? failed : "",
+                        strerror(-r));
                 goto out;
         }
         r = worker_run(conf, keeper.log, &hooks);

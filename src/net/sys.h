@@ -13,7 +13,6 @@
  * of its name returns, or -errno; EINTR is retried here.  Descriptors are made
  * non-blocking and close-on-exec.
  */
-
 int sys_accept(int fd, struct sockaddr *sa, socklen_t *len);
 int sys_socket(int domain, int type, int protocol);
 int sys_bind(int fd, const struct sockaddr *sa, socklen_t len);
