@@ -5,7 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Records are 64-byte aligned and slabs page-aligned: no two threads' records share a cache line by accident of place. */
+/* Records are 64-byte aligned and slabs page-aligned: no two threads' records share a cache line by accident. */
 #define ARENA_PAGE 4096u
 
 static uint64_t arena_round(uint64_t n) {

@@ -46,7 +46,8 @@ int64_t wheel_when(const struct wheel *wheel, uint32_t node);
 
 /*
  * Takes out one node that is due at now_ms and returns it, or WHEEL_NONE when
- * there is none left.  Call it until then; timers may be armed in between (those for now_ms or before are given out too).
+ * there is none left.  Call it until then; timers may be armed in between
+ * (those for now_ms or before are given out too).
  */
 uint32_t wheel_expire(struct wheel *wheel, int64_t now_ms);
 

@@ -21,7 +21,6 @@ int sys_shutdown(int fd, int how);
 int sys_close(int fd);
 int sys_getsockopt(int fd, int level, int name, void *value, socklen_t *len);
 int sys_setsockopt(int fd, int level, int name, const void *value, socklen_t len);
-
 ssize_t sys_recv(int fd, void *buf, size_t len, int flags);
 ssize_t sys_recvmsg(int fd, struct msghdr *message, int flags);
 ssize_t sys_send(int fd, const void *buf, size_t len, int flags);

@@ -23,8 +23,10 @@ static enum life_event connect_failed(struct env *env, struct session *session, 
         struct backend *backend = env_backend(env, session);
         const struct conf_server *server = connect_conf(env, session);
         struct log_limit *limit = &env->server_limits[backend->first + session->server];
-        struct log_context context = { .frontend = env_frontend_conf(env, session)->name, .backend = backend->conf->name,
-                                       .server = server->name, .address = server->text, .session = session->id };
+        struct log_context context = {
+                .frontend = env_frontend_conf(env, session)->name, .backend = backend->conf->name,
+                .server = server->name, .address = server->text, .session = session->id,
+        };
         uint32_t times = log_limit_ask(limit, env->loop.now_ms, CONNECT_LOG_MS);
 
         session->error = (int16_t)error;
@@ -96,8 +98,8 @@ enum life_event connect_start(struct env *env, struct session *session) {
                         struct log_context context = { .backend = env_backend(env, session)->conf->name,
                                                        .server = server->name, .session = session->id };
 
-                        log_error(env->log, &context, "cannot set socket option %s = %s: %s", sockopt_spec(failed)->name,
-                                  sockopt_format(&server->sockopts, failed, value, sizeof(value)), strerror(-r));
+                        log_error(env->log, &context, "cannot set socket option %s = %s: %s",
+                                  sockopt_spec(failed)->name, sockopt_format(&server->sockopts, failed, value, sizeof(value)), strerror(-r));
                         return connect_failed(env, session, -r);
                 }
         }

@@ -44,7 +44,9 @@ static void relay_busy(struct session *session, uint8_t busy) {
 }
 
 static void relay_take_pipe(struct env *env, struct session *session, unsigned side, enum pipe_class class) {
-        session->direction[side].pipe = pipe_pool_take(&env->pipes, class, env_index(env, session) * SESSION_SIDES + side);
+        uint32_t owner = env_index(env, session) * SESSION_SIDES + side;
+
+        session->direction[side].pipe = pipe_pool_take(&env->pipes, class, owner);
 }
 
 static int relay_pipe_end(const struct env *env, const struct direction *direction, int end) {
@@ -319,8 +321,8 @@ enum life_event relay_event(struct env *env, struct session *session, unsigned s
         socklen_t len = sizeof(error);
 
         /*
-         * An error must not wait for the other side to take what is parked: it is asked for at once. (Reading would report it
-         * only after all that came before it.)
+         * An error must not wait for the other side to take what is parked: it is asked for at once.  (Reading would
+         * report it only after all that came before it.)
          */
         if (events & POLLER_ERR) {
                 relay_busy(session, 1);
