@@ -99,7 +99,8 @@ enum life_event connect_start(struct env *env, struct session *session) {
                                                        .server = server->name, .session = session->id };
 
                         log_error(env->log, &context, "cannot set socket option %s = %s: %s",
-                                  sockopt_spec(failed)->name, sockopt_format(&server->sockopts, failed, value, sizeof(value)), strerror(-r));
+                                  sockopt_spec(failed)->name,
+                                  sockopt_format(&server->sockopts, failed, value, sizeof(value)), strerror(-r));
                         return connect_failed(env, session, -r);
                 }
         }

@@ -159,7 +159,8 @@ static void test_holds(void **unused) {
                 assert_int_equal(releases & ~held, 0);
                 assert_int_equal(acquires & (held & ~releases), 0);
                 if (((held & ~releases) | acquires) != life_holds(legal->to))
-                        fail_msg("%s, %s: holds %x, releases %x, acquires %x; %s holds %x", life_state_name(legal->from),
+                        fail_msg("%s, %s: holds %x, releases %x, acquires %x; %s holds %x",
+                                 life_state_name(legal->from),
                                  life_event_name(legal->event), held, releases, acquires, life_state_name(legal->to),
                                  life_holds(legal->to));
         }

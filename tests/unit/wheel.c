@@ -93,7 +93,8 @@ static unsigned bench_jump(struct bench *bench, int64_t now) {
         }
         for (uint32_t i = 0; i < bench->n; i++)
                 if (bench->when[i] <= now)
-                        fail_msg("node %u is %lld ms late at %lld", i, (long long)(now - bench->when[i]), (long long)now);
+                        fail_msg("node %u is %lld ms late at %lld", i, (long long)(now - bench->when[i]),
+                                 (long long)now);
         return out;
 }
 
@@ -160,7 +161,9 @@ static void test_random_at_turns(void **unused) {
 }
 
 static void test_over_the_last_turn(void **unused) {
-        static const int64_t ahead[] = { 1, 2, 63, 64, 1000, 5000, 3600000, DAY, 30 * DAY, YEAR, 2 * YEAR, 5 * YEAR, 50 * YEAR };
+        static const int64_t ahead[] = {
+                1, 2, 63, 64, 1000, 5000, 3600000, DAY, 30 * DAY, YEAR, 2 * YEAR, 5 * YEAR, 50 * YEAR,
+        };
         const int64_t turn = INT64_C(1) << (6 * WHEEL_RINGS);
 
         (void)unused;
