@@ -92,7 +92,7 @@ struct conf {
         size_t n_frontends;
         struct conf_backend *backends;
         size_t n_backends;
-        struct conf_where max_connections_where;
+        struct conf_where max_connections_where;        /* file NULL: not given */
 };
 
 /*

@@ -96,10 +96,17 @@ static int source_parse(struct sources *sources, struct source *source, const ch
                 return -ENOMEM;
         }
         cfg_set_error_function(source->cfg, source_ignore_error);
-        if (cfg_parse_buf(source->cfg, clean) != CFG_SUCCESS)
-                mistakes_add(sources->mistakes, source_place(source, 0), "cannot be parsed by libconfuse");
+        errno = 0;
+        if (cfg_parse_buf(source->cfg, clean) != CFG_SUCCESS) {
+                r = errno == ENOMEM ? -ENOMEM : 0;
+                /* cfg_free() of libconfuse 3.3 crashes on what is left where memory ran out: better lost than that. */
+                if (r < 0)
+                        source->cfg = NULL;
+                else
+                        mistakes_add(sources->mistakes, source_place(source, 0), "cannot be parsed by libconfuse");
+        }
         free(clean);
-        return 0;
+        return r;
 }
 
 static struct source *source_add(struct sources *sources, const struct source *parent, const char *name) {
