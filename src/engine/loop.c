@@ -124,12 +124,11 @@ int loop_round(struct loop *loop, int max_wait_ms) {
                 return n;
         loop->now_ms = sys_clock_ms();
         record->beat_ms = loop->now_ms;
-        record->batch_done = 0;
-        record->batch_size = (uint32_t)n;
 
         for (int i = 0; i < n; i++) {
                 loop_event(loop, record->batch[i].key, record->batch[i].events);
-                record->batch_done = (uint32_t)i + 1;
+                atomic_signal_fence(memory_order_seq_cst);
+                record->batch[i].events = 0;
         }
         loop_ready_round(loop);
         while ((node = wheel_expire(&loop->wheel, loop->now_ms)) != WHEEL_NONE)

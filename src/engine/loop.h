@@ -28,10 +28,12 @@ struct loop_record {
         int32_t poller;                 /* the epoll descriptor */
         int32_t wake;                   /* an eventfd that is registered in it */
         uint32_t current;               /* the node that is being handled, or LOOP_NONE */
-        uint32_t batch_size;            /* events in batch */
-        uint32_t batch_done;            /* of these were handled to the end */
         uint32_t unused;
         int64_t beat_ms;                /* when the last round began */
+        /*
+         * Written by the kernel.  An event's flags are cleared once it has been handled: what is not zero may
+         * have been handed out and not done, whether or not the wait ever returned.
+         */
         struct poller_event batch[LOOP_BATCH];
 };
 

@@ -25,10 +25,10 @@ struct resolve {
         int stop;
 };
 
-static struct timespec resolve_after(clockid_t clock, int64_t ms) {
+static struct timespec resolve_after(int64_t ms) {
         struct timespec ts;
 
-        clock_gettime(clock, &ts);
+        clock_gettime(CLOCK_MONOTONIC, &ts);
         ts.tv_sec += ms / 1000;
         ts.tv_nsec += ms % 1000 * 1000000;
         if (ts.tv_nsec >= 1000000000) {
@@ -97,7 +97,7 @@ static void *resolve_main(void *arg) {
         resolve->first_round_done = 1;
         pthread_cond_broadcast(&resolve->changed);
         while (missing && !resolve->stop) {
-                struct timespec until = resolve_after(CLOCK_MONOTONIC, RESOLVE_RETRY_S * 1000);
+                struct timespec until = resolve_after(RESOLVE_RETRY_S * 1000);
 
                 if (pthread_cond_timedwait(&resolve->changed, &resolve->lock, &until) != ETIMEDOUT)
                         continue;
@@ -118,7 +118,7 @@ static int resolve_needed(const struct backend *backends, size_t n) {
 }
 
 int resolve_start(struct resolve **out, struct backend *backends, size_t n, struct log *log, int wait_ms) {
-        struct timespec until = resolve_after(CLOCK_MONOTONIC, wait_ms);
+        struct timespec until = resolve_after(wait_ms);
         struct resolve *resolve;
         pthread_condattr_t attr;
         sigset_t all, before;
@@ -153,7 +153,7 @@ int resolve_start(struct resolve **out, struct backend *backends, size_t n, stru
 }
 
 int resolve_stop(struct resolve *resolve) {
-        struct timespec until = resolve_after(CLOCK_REALTIME, RESOLVE_STOP_MS);
+        struct timespec until = resolve_after(RESOLVE_STOP_MS);
 
         if (!resolve)
                 return 0;
@@ -162,7 +162,7 @@ int resolve_stop(struct resolve *resolve) {
         pthread_cond_broadcast(&resolve->changed);
         pthread_mutex_unlock(&resolve->lock);
         /* getaddrinfo() cannot be interrupted. */
-        if (pthread_timedjoin_np(resolve->thread, NULL, &until) != 0)
+        if (pthread_clockjoin_np(resolve->thread, NULL, CLOCK_MONOTONIC, &until) != 0)
                 return RESOLVE_STUCK;
         pthread_cond_destroy(&resolve->changed);
         free(resolve);

@@ -45,7 +45,7 @@ enum keeper_status keeper_run(struct conf *conf, const struct keeper_options *op
         struct worker_hooks hooks = { .ready = keeper_ready, .arg = &keeper };
         enum keeper_status status = KEEPER_FAILURE;
         const char *failed = NULL;
-        int r;
+        int r, stuck = 0;
 
         if (options->background) {
                 r = background_enter(&keeper.report, KEEPER_FAILURE);
@@ -60,7 +60,7 @@ enum keeper_status keeper_run(struct conf *conf, const struct keeper_options *op
                         strerror(-r));
                 goto out;
         }
-        r = worker_run(conf, keeper.log, &hooks);
+        r = worker_run(conf, keeper.log, &hooks, &stuck);
         if (keeper.has_pid_file)
                 pidfile_remove(conf->pid_file);
         /* Where the log goes elsewhere, whoever started us by hand still learns that it failed. */
@@ -68,10 +68,10 @@ enum keeper_status keeper_run(struct conf *conf, const struct keeper_options *op
                 fprintf(stderr, "spliced: failed: %s; the log tells more\n", strerror(-r));
         if (r >= 0)
                 status = KEEPER_OK;
-        if (r == WORKER_STUCK)
-                return status;
 out:
         background_report(&keeper.report, status);
+        if (stuck)
+                return status;
         log_free(keeper.log);
         conf_free(conf);
         return status;

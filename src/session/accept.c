@@ -25,16 +25,19 @@ static int accept_take_place(_Atomic uint32_t *counter, uint32_t max) {
         return 1;
 }
 
-/* Takes a place in every limit for one session, or none at all. */
+/*
+ * Takes a place in every limit for one session, or none at all.  The frontend's comes first: whoever stands still because of
+ * that place, given back here, does so while all places are taken, and is taken up when a session ends.
+ */
 static int accept_reserve(struct env *env, const struct env_listener *listener) {
         struct env_shared *shared = env->shared;
+        _Atomic uint32_t *frontend = &shared->frontends[listener->frontend].sessions;
 
-        if (!accept_take_place(&shared->sessions_now, shared->n_sessions))
+        if (!accept_take_place(frontend, listener->frontend_conf->max_connections))
                 return 0;
-        if (accept_take_place(&shared->frontends[listener->frontend].sessions,
-                              listener->frontend_conf->max_connections))
+        if (accept_take_place(&shared->sessions_now, shared->n_sessions))
                 return 1;
-        atomic_fetch_sub(&shared->sessions_now, 1);
+        atomic_fetch_sub(frontend, 1);
         return 0;
 }
 
@@ -171,11 +174,13 @@ static void accept_start(struct env *env, struct session *session) {
                 session->thread = (uint16_t)env->thread;
                 atomic_fetch_add(&shared->threads[env->thread].sessions, 1);
         }
+        env->loop.record->current = env_index(env, session);
         if (r < 0) {
                 session_note_end(session, close_end_of_error(-r, ACCESS_INTERNAL), -r);
                 session_run(env, session, LIFE_KILL);
         } else
                 session_run(env, session, LIFE_ADMIT);
+        env->loop.record->current = LOOP_NONE;
 }
 
 /* Descriptors or memory are short: the listener rests, what is established goes on. */

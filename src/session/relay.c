@@ -86,14 +86,23 @@ static ssize_t relay_recv(struct env *env, struct session *session, unsigned sid
         return n;
 }
 
-/* Puts what the other side did not take into a pipe, which relay_copy() made sure to have. */
+/*
+ * Puts what the other side did not take into a pipe: the one that bulk mode left, or the spare that
+ * relay_copy() made sure to have.  One that did not take it all is nobody's any more.
+ */
 static int relay_park(struct env *env, struct session *session, unsigned side, size_t at, size_t n) {
+        struct direction *direction = &session->direction[side];
+        uint32_t pipe;
         ssize_t written;
 
-        relay_take_pipe(env, session, side, PIPE_SMALL);
-        written = sys_write(relay_pipe_end(env, &session->direction[side], 1), env->scratch + at, n);
+        if (direction->pipe == DIRECTION_NO_PIPE)
+                relay_take_pipe(env, session, side, PIPE_SMALL);
+        pipe = direction->pipe;
+        written = sys_write(relay_pipe_end(env, direction, 1), env->scratch + at, n);
         if (written == (ssize_t)n)
                 return 0;
+        direction->pipe = DIRECTION_NO_PIPE;
+        pipe_pool_drop(&env->pipes, pipe);
         return written < 0 ? (int)written : -EIO;
 }
 

@@ -197,6 +197,7 @@ static int worker_serve(struct worker *worker) {
         return r;
 }
 
+/* Returns 1 where the resolver is stuck. */
 static int worker_finish(struct worker *worker) {
         uint32_t left = worker->shared.arena ? atomic_load(&worker->shared.sessions_now) : 0;
         int stuck;
@@ -213,17 +214,17 @@ static int worker_finish(struct worker *worker) {
                 close(worker->signals);
         if (!stuck)
                 shared_deinit(&worker->shared);
-        return stuck ? WORKER_STUCK : 0;
+        return stuck;
 }
 
-int worker_run(const struct conf *conf, struct log *log, const struct worker_hooks *hooks) {
+int worker_run(const struct conf *conf, struct log *log, const struct worker_hooks *hooks, int *stuck) {
         struct worker worker = { .conf = conf, .log = log, .arena = ARENA_NULL, .signals = -1,
                                  .pool = { .notify = -1 }, .drain_until = INT64_MAX };
-        int r, finish;
+        int r;
 
         r = worker_start(&worker, hooks);
         if (r >= 0)
                 r = worker_serve(&worker);
-        finish = worker_finish(&worker);
-        return r < 0 ? r : finish;
+        *stuck = worker_finish(&worker);
+        return r;
 }

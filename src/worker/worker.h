@@ -22,9 +22,8 @@ struct worker_hooks {
 /*
  * Runs to the end.  Returns 0 after a stop that was asked for, or -errno
  * where the start or an event loop failed; the reason is in the log then.
- * WORKER_STUCK: as 0, but a thread of the system's resolver does not return, and conf and log must not be freed.
+ * *stuck is set where a thread of the system's resolver does not return: conf and log must not be freed then.
  */
-#define WORKER_STUCK 1
-int worker_run(const struct conf *conf, struct log *log, const struct worker_hooks *hooks);
+int worker_run(const struct conf *conf, struct log *log, const struct worker_hooks *hooks, int *stuck);
 
 #endif
