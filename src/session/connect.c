@@ -120,14 +120,16 @@ enum life_event connect_again(struct env *env, struct session *session) {
 }
 
 enum life_event connect_event(struct env *env, struct session *session, uint32_t events) {
-        int error = 0, r;
+        int fd = session->fd[SESSION_SERVER], error = 0, r;
         socklen_t len = sizeof(error);
         char byte;
 
-        r = sys_getsockopt(session->fd[SESSION_SERVER], SOL_SOCKET, SO_ERROR, &error, &len);
+        /* Writable and nothing else: the kernel says so of a connected socket alone. */
+        if (!(events & (POLLER_ERR | POLLER_HUP)))
+                return (events & POLLER_OUT) ? LIFE_CONNECTED : LIFE_NOTHING;
+        r = sys_getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len);
         /* A server that said something before it reset the connection was there: its bytes count. */
-        if (r >= 0 && error && (events & POLLER_IN) &&
-            sys_recv(session->fd[SESSION_SERVER], &byte, 1, MSG_PEEK) > 0) {
+        if (r >= 0 && error && (events & POLLER_IN) && sys_recv(fd, &byte, 1, MSG_PEEK) > 0) {
                 relay_lost(env, session, SESSION_SERVER, error);
                 return LIFE_CONNECTED;
         }
