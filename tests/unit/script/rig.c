@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: ISC */
+#include "rig.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "script.h"
+#include "session/accept.h"
+#include "session/access.h"
+#include "worker/shared.h"
+
+static void rig_on_event(void *owner, uint64_t key, uint32_t events) {
+        session_event(owner, key, events);
+}
+
+static void rig_on_ready(void *owner, uint32_t node) {
+        session_ready(owner, node);
+}
+
+static void rig_on_expire(void *owner, uint32_t node) {
+        session_expire(owner, node);
+}
+
+static void rig_on_wake(void *owner) {
+}
+
+static const struct loop_handlers rig_handlers = {
+        .event = rig_on_event, .ready = rig_on_ready, .expire = rig_on_expire, .wake = rig_on_wake,
+};
+
+/* The fixture itself must not fail: there is no test without it. */
+static void rig_need(int ok, const char *what) {
+        if (ok)
+                return;
+        fprintf(stderr, "rig: %s: %s\n", what, strerror(errno));
+        abort();
+}
+
+int rig_descriptors(void) {
+        DIR *dir = opendir("/proc/self/fd");
+        int n = -3; /* ".", ".." and the directory's own */
+
+        rig_need(dir != NULL, "/proc/self/fd");
+        while (readdir(dir))
+                n++;
+        closedir(dir);
+        return n;
+}
+
+void rig_load(struct rig *rig, const char *config) {
+        struct log_target target = { .to = LOG_TO_FILE };
+        const char *failed;
+
+        *rig = (struct rig){ .descriptors = rig_descriptors() };
+        script_reset(RIG_START_MS);
+        rig_need(conf_load_text(&rig->conf, "rig", config, strlen(config), stderr) == 0, "the config");
+        rig->log_fd = memfd_create("rig-log", MFD_CLOEXEC);
+        rig_need(rig->log_fd >= 0, "memfd_create");
+        snprintf(rig->log_path, sizeof(rig->log_path), "/proc/self/fd/%d", rig->log_fd);
+        target.path = rig->log_path;
+        rig_need(log_new(&rig->log, &target, LOG_LEVEL_INFO, &target, &failed) == 0, "log_new");
+}
+
+void rig_name(struct addr *addr) {
+        static unsigned number;
+        int n;
+
+        *addr = (struct addr){ .kind = ADDR_UNIX, .un.sun_family = AF_UNIX };
+        n = snprintf(addr->un.sun_path + 1, sizeof(addr->un.sun_path) - 1, "spliced-rig-%d-%u", (int)getpid(), number++);
+        addr->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
+}
+
+void rig_start(struct rig *rig, uint32_t sessions, uint32_t pipes) {
+        struct limits limits = { .sessions = sessions, .pipes = pipes };
+        struct env *env;
+
+        rig_need(shared_init(&rig->shared, &rig->arena, rig->conf, rig->log, 1, &limits) == 0, "shared_init");
+        rig_need(shared_listen(&rig->shared) == 0, "shared_listen");
+        env = aligned_alloc(64, (sizeof(*env) + 63) / 64 * 64);
+        rig_need(env != NULL, "memory");
+        memset(env, 0, sizeof(*env));
+        env->server_limits = calloc(arena_count(&rig->arena, ARENA_SERVERS), sizeof(*env->server_limits));
+        rig_need(env->server_limits != NULL, "memory");
+        env->shared = &rig->shared;
+        env->conf = rig->conf;
+        env->log = rig->log;
+        env->accepting = 1;
+        pipe_pool_init(&env->pipes, &rig->shared.pipes);
+        loop_init(&env->loop, rig->shared.threads[0].record, &rig_handlers, env, rig->shared.links, rig->shared.timers);
+        rig->env = env;
+}
+
+int rig_round(struct rig *rig) {
+        return loop_round(&rig->env->loop, 0);
+}
+
+int rig_next_timer(struct rig *rig, int64_t max_ms) {
+        int wait_ms = wheel_timeout(&rig->env->loop.wheel, script.now_ms);
+
+        if (wait_ms < 0)
+                return 0;
+        script.now_ms += wait_ms < max_ms ? wait_ms : max_ms;
+        return 1;
+}
+
+const char *rig_look(struct rig *rig) {
+        uint32_t bound = arena_list_bound(&rig->shared.session_list);
+
+        for (uint32_t i = 0; i < bound; i++) {
+                const struct session *session = &rig->shared.sessions[i];
+
+                if (session->busy)
+                        return "a session is marked busy between two rounds";
+                if (session->state == LIFE_CLOSED)
+                        continue;
+                if (session->state == LIFE_PICKING)
+                        return "PICKING outlasts a handler";
+                for (int side = 0; side < SESSION_SIDES; side++) {
+                        const struct direction *direction = &session->direction[side];
+                        const struct pipe_record *pipe;
+
+                        if (session->state >= LIFE_RELAYING && !direction_sane(direction))
+                                return "a direction is not sane";
+                        if (direction->pipe == DIRECTION_NO_PIPE)
+                                continue;
+                        pipe = &rig->shared.pipes.records[direction->pipe];
+                        if (pipe->owner != PIPE_OWNER(i * SESSION_SIDES + (unsigned)side))
+                                return "a pipe does not know its owner";
+                        if (!direction->piped)
+                                return "a session holds an empty pipe";
+                }
+        }
+        if (rig->shared.threads[0].record->current != LOOP_NONE)
+                return "the thread names a current session between two rounds";
+        return NULL;
+}
+
+/* Whether every index of a list can be had again, each once.  Uses the list up. */
+static int rig_list_complete(struct arena_list *list) {
+        uint8_t *seen = calloc(list->count, 1);
+        uint32_t n = 0, index;
+        int ok = 1;
+
+        rig_need(seen != NULL, "memory");
+        while ((index = arena_list_take(list)) != ARENA_NONE) {
+                ok = ok && index < list->count && !seen[index];
+                if (!ok)
+                        break;
+                seen[index] = 1;
+                n++;
+        }
+        free(seen);
+        return ok && n == list->count;
+}
+
+static const char *rig_look_pipes(struct rig *rig) {
+        uint32_t spares = 0;
+
+        for (uint32_t i = 0; i < arena_count(&rig->arena, ARENA_PIPES); i++) {
+                const struct pipe_record *record = &rig->shared.pipes.records[i];
+                int bytes = 0;
+
+                if (record->owner == PIPE_FREE)
+                        continue;
+                if (record->owner != PIPE_SPARE)
+                        return "a pipe is owned by a session that is gone";
+                spares++;
+                if (script.model == NULL && (ioctl(record->ends[0], FIONREAD, &bytes) < 0 || bytes))
+                        return "a spare pipe is not empty";
+        }
+        if (spares != rig->env->pipes.n[PIPE_SMALL] + rig->env->pipes.n[PIPE_BIG])
+                return "a spare pipe is in no pool";
+        return NULL;
+}
+
+const char *rig_look_empty(struct rig *rig) {
+        struct env_shared *shared = &rig->shared;
+
+        for (uint32_t i = 0; i < shared->n_sessions; i++) {
+                const struct session *session = &shared->sessions[i];
+
+                if (session->state != LIFE_CLOSED) {
+                        snprintf(rig->why, sizeof(rig->why), "session %u is still %s", i, life_state_name(session->state));
+                        return rig->why;
+                }
+                if (shared->timers[i].slot || shared->links[i].ready)
+                        return "a closed session is still scheduled";
+                if (session->generation && (session->fd[0] != -1 || session->fd[1] != -1))
+                        return "a closed session names descriptors";
+        }
+        if (atomic_load(&shared->sessions_now) || atomic_load(&shared->threads[0].sessions))
+                return "sessions are counted that are none";
+        for (size_t i = 0; i < rig->conf->n_frontends; i++)
+                if (atomic_load(&shared->frontends[i].sessions))
+                        return "a frontend counts sessions that are none";
+        for (size_t b = 0; b < rig->conf->n_backends; b++)
+                for (size_t s = 0; s < rig->conf->backends[b].n_servers; s++)
+                        if (atomic_load(&shared->backends[b].records[s].sessions))
+                                return "a server counts sessions that are none";
+        return rig_look_pipes(rig);
+}
+
+int rig_logged(struct rig *rig, const char *text) {
+        off_t size = lseek(rig->log_fd, 0, SEEK_END);
+        char *log = malloc((size_t)size + 1);
+        ssize_t n;
+        int found;
+
+        rig_need(log != NULL, "memory");
+        n = pread(rig->log_fd, log, (size_t)size, 0);
+        log[n > 0 ? n : 0] = 0;
+        found = strstr(log, text) != NULL;
+        free(log);
+        return found;
+}
+
+const char *rig_stop(struct rig *rig) {
+        const char *why = NULL;
+        int left;
+
+        accept_stop(rig->env);
+        session_kill_all(rig->env, ACCESS_SHUTDOWN);
+        why = rig_look_empty(rig);
+        pipe_pool_deinit(&rig->env->pipes);
+        if (!why && atomic_load(&rig->shared.pipes.big))
+                why = "big pipes are counted that are none";
+        if (!why && (!rig_list_complete(&rig->shared.session_list) || !rig_list_complete(&rig->shared.tries_list) ||
+                     !rig_list_complete(&rig->shared.pipes.list)))
+                why = "a record did not come back to its free list";
+        script.model = NULL;
+        shared_deinit(&rig->shared);
+        free(rig->env->server_limits);
+        free(rig->env);
+        log_free(rig->log);
+        close(rig->log_fd);
+        conf_free(rig->conf);
+        left = rig_descriptors() - rig->descriptors;
+        if (!why && left) {
+                snprintf(rig->why, sizeof(rig->why), "%d descriptors were left open", left);
+                why = rig->why;
+        }
+        return why;
+}
