@@ -87,7 +87,7 @@ static void close_log_client(const struct session *session, struct access_record
         }
 }
 
-/* Which servers the session had to do with: all in order, and the present or last one. */
+/* Which servers the session had to do with: the present or last one, and all of them where there were several. */
 static void close_log_servers(struct env *env, const struct session *session, struct access_record *record) {
         struct backend *backend = env_backend(env, session);
         const struct conf_server *servers = backend->conf->servers;
@@ -96,7 +96,7 @@ static void close_log_servers(struct env *env, const struct session *session, st
 
         for (unsigned i = 0; tried && i < session->tried; i++)
                 record->tried[record->n_tried++] = servers[tried[i]].name;
-        if (session->server != SESSION_NO_SERVER && record->n_tried < ACCESS_TRIED_MAX)
+        if (session->server != SESSION_NO_SERVER && record->n_tried && record->n_tried < ACCESS_TRIED_MAX)
                 record->tried[record->n_tried++] = servers[session->server].name;
         else if (session->server == SESSION_NO_SERVER && tried && session->tried)
                 last = tried[session->tried - 1];
