@@ -127,15 +127,17 @@ for _kinds in (("tcp", "tcp"), ("unix", "unix")):
 @tap.case("a thread that is given fewer sessions catches up")
 def _uneven():
     pair = pairs.Pair(("tcp", "tcp"), threads=2)
-    for batch in range(3):
+    for batch in range(2):
         sessions = [pair.relaying() for _ in range(60)]
-        for client, server in sessions[::2]:
+        for client, server in sessions[::2]:        # with turns taken strictly, all of one thread
             client.close()
             server.close()
         pair.proxy.wait_access(30 * (batch + 1))
+    for _ in range(60):
+        pair.relaying()
     counts = pair.proxy.sockets_by_thread()
     tap.note(f"sockets by thread: {counts}")
-    tap.check(counts[0] > 0.5 * counts[1], f"sockets by thread: {counts}")
+    tap.check(counts[1] <= 0.6 * sum(counts), f"sockets by thread: {counts}")
 
 
 tap.run()

@@ -139,6 +139,24 @@ def listen(address, backlog=1024, *, rcvbuf=0, sndbuf=0):
     return sock
 
 
+def listening(address):
+    """Whether some socket listens on the address; looked up without connecting to it."""
+    family, where = parse(address)
+    if family == socket.AF_UNIX:
+        name = address[5:]
+        with open("/proc/thread-self/net/unix", encoding="utf-8", errors="replace") as file:
+            return any(fields[3] == "00010000" and fields[7:] == [name] for fields in map(str.split, file))
+    for table in ("tcp", "tcp6"):
+        try:
+            with open(f"/proc/thread-self/net/{table}", encoding="ascii") as file:
+                rows = [line.split() for line in file][1:]
+        except FileNotFoundError:
+            continue
+        if any(row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == where[1] for row in rows):
+            return True
+    return False
+
+
 def read_all(sock, pause=0.0):
     """Everything until EOF.  Returns (bytes, None) or (bytes, errno's name) where it ended otherwise."""
     got = bytearray()

@@ -87,6 +87,8 @@ class Proxy:
         self.nofile, self.user, self.args, self.stderr = nofile, user, list(args), stderr
         self.process = None
         self.expected = 0
+        own = re.search(r'^log \{ to = "file:([^"]+)"', top, re.M)
+        self.main_log_path = own.group(1) if own else None
         if start:
             self.start()
 
@@ -153,11 +155,15 @@ class Proxy:
     # What it says
 
     def log(self):
-        try:
-            with open(self.log_path, encoding="utf-8", errors="replace") as file:
-                return file.read()
-        except FileNotFoundError:
-            return ""
+        """Its stderr so far, and its log file where it has one."""
+        text = ""
+        for path in (self.log_path, self.main_log_path):
+            try:
+                with open(path or "/dev/null", encoding="utf-8", errors="replace") as file:
+                    text += file.read()
+            except FileNotFoundError:
+                pass
+        return text
 
     def log_tail(self):
         return "\n".join(self.log().splitlines()[-15:])
