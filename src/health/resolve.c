@@ -23,6 +23,7 @@ struct resolve {
         pthread_cond_t changed;
         int first_round_done;
         int stop;
+        int ended;
 };
 
 static struct timespec resolve_after(int64_t ms) {
@@ -105,6 +106,8 @@ static void *resolve_main(void *arg) {
                 missing = resolve_round(resolve, 0);
                 pthread_mutex_lock(&resolve->lock);
         }
+        resolve->ended = 1;
+        pthread_cond_broadcast(&resolve->changed);
         pthread_mutex_unlock(&resolve->lock);
         return NULL;
 }
@@ -141,6 +144,7 @@ int resolve_start(struct resolve **out, struct backend *backends, size_t n, stru
         r = pthread_create(&resolve->thread, NULL, resolve_main, resolve);
         pthread_sigmask(SIG_SETMASK, &before, NULL);
         if (r) {
+                pthread_cond_destroy(&resolve->changed);
                 free(resolve);
                 return -r;
         }
@@ -154,16 +158,21 @@ int resolve_start(struct resolve **out, struct backend *backends, size_t n, stru
 
 int resolve_stop(struct resolve *resolve) {
         struct timespec until = resolve_after(RESOLVE_STOP_MS);
+        int ended, r = 0;
 
         if (!resolve)
                 return 0;
         pthread_mutex_lock(&resolve->lock);
         resolve->stop = 1;
         pthread_cond_broadcast(&resolve->changed);
-        pthread_mutex_unlock(&resolve->lock);
         /* getaddrinfo() cannot be interrupted. */
-        if (pthread_clockjoin_np(resolve->thread, NULL, CLOCK_MONOTONIC, &until) != 0)
+        while (!resolve->ended && !r)
+                r = pthread_cond_timedwait(&resolve->changed, &resolve->lock, &until);
+        ended = resolve->ended;
+        pthread_mutex_unlock(&resolve->lock);
+        if (!ended)
                 return RESOLVE_STUCK;
+        pthread_join(resolve->thread, NULL);
         pthread_cond_destroy(&resolve->changed);
         free(resolve);
         return 0;

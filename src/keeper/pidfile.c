@@ -14,6 +14,8 @@ int pidfile_write(const char *path) {
 
         if (snprintf(temporary, sizeof(temporary), "%s.%ld", path, (long)getpid()) >= (int)sizeof(temporary))
                 return -ENAMETOOLONG;
+        /* One that a start left half-way; in a container the number is the same each time. */
+        unlink(temporary);
         file = fopen(temporary, "wex");
         if (!file)
                 return -errno;
