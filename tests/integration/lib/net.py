@@ -192,6 +192,20 @@ def ending(sock):
     return read_all(sock)[1]
 
 
+def fate(address, request=b""):
+    """What becomes of a client that connects, sends a request and waits: None for a FIN, or the errno's name.
+
+    A reset may come so early that connect() or send() is what reports it.
+    """
+    try:
+        with connect(address) as sock:
+            if request:
+                sock.sendall(request)
+            return ending(sock)
+    except (ConnectionResetError, BrokenPipeError):
+        return "ECONNRESET"
+
+
 def reset(sock):
     """Closes with a reset."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
