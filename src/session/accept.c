@@ -118,13 +118,11 @@ static void accept_note_client(struct session *session, const struct sockaddr_st
 static struct session *accept_record(struct env *env, uint32_t listener, int fd, const struct sockaddr_storage *sa) {
         struct env_shared *shared = env->shared;
         uint32_t index = arena_list_take(&shared->session_list);
-        struct session *session;
+        struct session *session, fresh;
 
         if (index == ARENA_NONE)
                 return NULL;
-        session = &shared->sessions[index];
-        *session = (struct session){
-                .generation = session->generation,
+        fresh = (struct session){
                 .fd = { fd, -1 },
                 .id = __atomic_fetch_add(&shared->arena->head->next_session, 1, __ATOMIC_RELAXED),
                 .accepted_ms = env->loop.now_ms,
@@ -137,6 +135,10 @@ static struct session *accept_record(struct env *env, uint32_t listener, int fd,
                 .server = SESSION_NO_SERVER,
                 .end = ACCESS_END_N,
         };
+        /* All but the generation, the first member: another thread may look at that for a stale event. */
+        session = &shared->sessions[index];
+        memcpy((char *)session + sizeof(fresh.generation), (char *)&fresh + sizeof(fresh.generation),
+               sizeof(fresh) - sizeof(fresh.generation));
         direction_init(&session->direction[SESSION_CLIENT], env->loop.now_ms);
         direction_init(&session->direction[SESSION_SERVER], env->loop.now_ms);
         accept_note_client(session, sa);

@@ -158,7 +158,7 @@ static enum life_event close_release(struct env *env, struct session *session, i
         /* Nobody's first, then closed: a successor closes what we do not get to, and never a stranger's descriptor. */
         was = *session;
         session->state = LIFE_CLOSED;
-        session->generation++;
+        __atomic_store_n(&session->generation, session->generation + 1, __ATOMIC_RELEASE);
         session->fd[SESSION_CLIENT] = session->fd[SESSION_SERVER] = -1;
         session->busy = 0;
         atomic_signal_fence(memory_order_seq_cst);

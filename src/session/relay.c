@@ -142,10 +142,14 @@ static enum life_event relay_peek(struct env *env, struct session *session, unsi
 
 static enum life_event relay_copy(struct env *env, struct session *session, unsigned side) {
         struct direction *direction = &session->direction[side];
-        size_t asked = pipe_pool_ready(&env->pipes, PIPE_SMALL);
+        size_t asked;
         ssize_t n, sent;
         int r;
 
+        if (direction->pipe != DIRECTION_NO_PIPE)
+                asked = env->shared->pipes.records[direction->pipe].size;
+        else
+                asked = pipe_pool_ready(&env->pipes, PIPE_SMALL);
         if (!asked)
                 return relay_peek(env, session, side);
         if (asked > DIRECTION_SCRATCH)

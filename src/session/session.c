@@ -133,8 +133,9 @@ void session_event(struct env *env, uint64_t key, uint32_t events) {
                 return;
         }
         session = &env->shared->sessions[session_key_index(key)];
-        /* The record may have been given up, and even taken again, since the kernel queued this event. */
-        if (side >= SESSION_SIDES || !session_key_fits(key, session->generation) || session->thread != env->thread)
+        /* Given up, and perhaps taken again by another thread, since the kernel queued this event: the generation tells. */
+        if (side >= SESSION_SIDES ||
+            !session_key_fits(key, __atomic_load_n(&session->generation, __ATOMIC_ACQUIRE)))
                 return;
 
         env->loop.record->current = session_key_index(key);

@@ -26,7 +26,7 @@ enum session_side { SESSION_CLIENT, SESSION_SERVER, SESSION_SIDES };
 
 struct session {
         /* What a message touches. */
-        uint32_t generation;            /* one more for each session that had this record; events carry it */
+        uint32_t generation;            /* first: one more for each session that had this record; atomic */
         uint8_t state;                  /* enum life_state */
         uint8_t busy;                   /* bytes are out of the kernel at this moment */
         uint8_t flags;
