@@ -132,15 +132,18 @@ def wait_ready(process, addresses):
                 time.sleep(0.02)
 
 
-def wait_iperf(process, log):
-    """Waits until the iperf3 server says that it listens: it takes a connection that probes for a test."""
+def wait_iperf(process, folder, times):
+    """Waits until the iperf3 server has said so often that it listens.
+
+    It turns away who comes while it still ends a test, and takes a connection that probes for a test.
+    """
     deadline = time.monotonic() + START_SECONDS
     while True:
-        with open(log, encoding="utf-8", errors="replace") as file:
-            if "Server listening" in file.read():
+        with open(f"{folder}/iperf3.log", encoding="utf-8", errors="replace") as log:
+            if log.read().count("Server listening") >= times:
                 return
         if process.poll() is not None or time.monotonic() > deadline:
-            raise Trouble("the iperf3 server does not start")
+            raise Trouble("the iperf3 server does not listen")
         time.sleep(0.02)
 
 
@@ -187,8 +190,10 @@ def echo_through(address, server, payload, digest):
     return received, seconds, problems
 
 
-def run_iperf(reverse):
-    """iperf3 through the proxy.  Returns (bytes, seconds, what is wrong)."""
+def run_iperf(server, folder, number):
+    """The first test of iperf3 through the proxy, or the second, the other way round.  Returns as echo_through()."""
+    reverse = number == 2
+    wait_iperf(server, folder, number)
     command = ["iperf3", "-c", IPERF_FRONTEND[0], "-p", str(IPERF_FRONTEND[1]), "-t", str(IPERF_SECONDS), "-J"]
     try:
         done = subprocess.run(command + ["-R"] * reverse, capture_output=True, text=True, check=False,
@@ -204,7 +209,7 @@ def run_iperf(reverse):
     return total["bytes"], total["seconds"], [] if total["bytes"] else ["iperf3 moved nothing"]
 
 
-def measure(folder, echo_tcp, echo_unix):
+def measure(folder, echo_tcp, echo_unix, iperf):
     """Runs all traffic and prints the table.  Returns whether everything was right."""
     payload = os.urandom(PAYLOAD)
     digest = hashlib.sha256(payload).hexdigest()
@@ -213,15 +218,15 @@ def measure(folder, echo_tcp, echo_unix):
         ("TCP  -> UNIX", lambda: echo_through(FRONTENDS[1], echo_unix, payload, digest)),
         ("UNIX -> TCP", lambda: echo_through(f"{folder}/tcp.sock", echo_tcp, payload, digest)),
         ("UNIX -> UNIX", lambda: echo_through(f"{folder}/unix.sock", echo_unix, payload, digest)),
-        ("iperf3, up", lambda: run_iperf(False)),
-        ("iperf3, down", lambda: run_iperf(True)),
+        ("iperf3, up", lambda: run_iperf(iperf, folder, 1)),
+        ("iperf3, down", lambda: run_iperf(iperf, folder, 2)),
     ]
     print(f"\n{'pair':<14}{'bytes':>16}{'Gbit/s':>10}  ok")
     wrong = []
     for name, run in rows:
         try:
             count, seconds, problems = run()
-        except OSError as error:
+        except (OSError, Trouble) as error:
             count, seconds, problems = 0, 1, [str(error)]
         rate = count * 8 / seconds / 1e9
         print(f"{name:<14}{count:>16,}{rate:>10.2f}  {'NO' if problems else 'yes'}", flush=True)
@@ -263,10 +268,10 @@ def serve(arguments, folder, processes):
     with open(f"{folder}/spliced.log", "wb") as log:
         processes["spliced"] = start([arguments.spliced, "-f", arguments.config], log, environment)
     echo_tcp, echo_unix = EchoServer(TCP_SERVER), EchoServer(unix_server)
-    wait_iperf(processes["iperf3"], f"{folder}/iperf3.log")
+    wait_iperf(processes["iperf3"], folder, 1)
     # Not the frontend of iperf3: its server takes one test at a time, and a probe would count as one.
     wait_ready(processes["spliced"], FRONTENDS[:2] + [f"{folder}/tcp.sock", f"{folder}/unix.sock"])
-    good = measure(folder, echo_tcp, echo_unix)
+    good = measure(folder, echo_tcp, echo_unix, processes["iperf3"])
     say_next(folder, arguments.config, not arguments.once)
     if not arguments.once:
         processes["spliced"].wait()
@@ -311,7 +316,7 @@ def main():
         problems.append(str(error))
     finally:
         problems += finish(folder, processes)
-        if problems:
+        if problems or not good:
             for name in processes:
                 with open(f"{folder}/{name}.log", encoding="utf-8", errors="replace") as log:
                     print(f"---- the end of {name}.log\n{log.read()[-4000:]}", file=sys.stderr)
