@@ -38,6 +38,9 @@ static void pipe_grow(struct pipe_store *store, struct pipe_record *record) {
                         record->big = 1;
                         return;
                 }
+                /* The user's share is used up: no use in asking again for more than there are. */
+                if (size == -EPERM)
+                        atomic_store(&store->big_max, atomic_load(&store->big) - 1);
         }
         atomic_fetch_sub(&store->big, 1);
 }

@@ -36,7 +36,7 @@ struct pipe_store {
         struct pipe_record *records;    /* in the arena */
         struct arena_list list;
         uint32_t big_size;              /* bytes asked for a big pipe */
-        uint32_t big_max;               /* how many may be big at once: bounds fs.pipe-user-pages-soft */
+        _Atomic uint32_t big_max;       /* how many may be big at once; lowered where the kernel refuses more */
         _Atomic uint32_t big;
         _Atomic uint64_t refused;       /* how often no pipe could be had */
 };

@@ -31,7 +31,8 @@ unsigned close_end_of_error(int error, unsigned otherwise) {
 enum life_event close_linger(struct env *env, struct session *session) {
         session->pause_ms = 0;
         if (!session->close_ms)
-                session->close_ms = env->loop.now_ms + CLOSE_LINGER_MS;
+                session->close_ms =
+                        env->loop.now_ms + (session->flags & SESSION_RESET ? CLOSE_LINGER_MS : CLOSE_DELIVER_MS);
         return close_look(env, session);
 }
 

@@ -8,8 +8,9 @@
  * The end of a session: the one place where everything it holds is released.
  */
 
-/* How long what was written may take to reach a peer before the session is closed regardless. */
+/* How long what was written may take to reach a peer: before a reset is passed on, and before a clean end. */
 #define CLOSE_LINGER_MS 1000
+#define CLOSE_DELIVER_MS 30000
 
 /*
  * Both directions have ended, but bytes may be on their way to a TCP peer

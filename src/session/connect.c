@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "net/sys.h"
+#include "session/access.h"
 #include "session/close.h"
 #include "session/deadline.h"
 #include "session/pick.h"
@@ -73,6 +74,21 @@ static int connect_bind(int fd, const struct addr *source) {
         return r < 0 ? r : sys_bind(fd, &source->sa, source->len);
 }
 
+/* Not the server's fault where descriptors or memory are short: other servers would not help. */
+static enum life_event connect_no_socket(struct env *env, struct session *session, int error) {
+        struct log_context context = { .frontend = env_frontend_conf(env, session)->name, .session = session->id };
+        uint32_t times;
+
+        if (close_end_of_error(error, ACCESS_INTERNAL) != ACCESS_NO_DESCRIPTORS)
+                return connect_failed(env, session, error);
+        times = log_limit_ask(&env->socket_limit, env->loop.now_ms, CONNECT_LOG_MS);
+        if (times)
+                log_warning(env->log, &context, "no socket for the connection to a server: %s; the client is reset (%u times)",
+                            strerror(error), times);
+        session_note_end(session, ACCESS_NO_DESCRIPTORS, error);
+        return LIFE_KILL;
+}
+
 enum life_event connect_start(struct env *env, struct session *session) {
         const struct conf_server *server = connect_conf(env, session);
         const struct addr *address = &env->address;
@@ -84,7 +100,7 @@ enum life_event connect_start(struct env *env, struct session *session) {
         session->until_ms = 0;
         fd = sys_socket(family, SOCK_STREAM, sockopt_protocol(family, &server->sockopts));
         if (fd < 0)
-                return connect_failed(env, session, -fd);
+                return connect_no_socket(env, session, -fd);
         session->fd[SESSION_SERVER] = fd;
         if (family == AF_UNIX)
                 session->flags |= SESSION_UNIX(SESSION_SERVER);

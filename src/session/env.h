@@ -76,6 +76,7 @@ struct env {
         int accepting;                          /* cleared when listeners close for good */
         struct addr address;                    /* of the server that was picked last */
         struct log_limit accept_limit;          /* lines about accept that failed */
+        struct log_limit socket_limit;          /* lines about sockets to servers that could not be made */
         struct log_limit *server_limits;        /* lines about failed connects, by server record */
         char scratch[DIRECTION_SCRATCH];        /* bytes in flight, only while a handler runs */
 };

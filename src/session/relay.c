@@ -12,28 +12,39 @@
 #define RELAY_BUDGET (1024u * 1024u)    /* bytes */
 #define RELAY_STEPS 16                  /* operations */
 
+/* Nothing can be written to that side any more: what was on its way there is given up. */
+static void relay_deaf(struct env *env, struct session *session, unsigned side) {
+        struct direction *out = &session->direction[!side];
+
+        if (direction_ended(out))
+                return;
+        if (out->piped) {
+                pipe_pool_drop(&env->pipes, out->pipe);
+                out->pipe = DIRECTION_NO_PIPE;
+        }
+        direction_fail(out);
+}
+
 void relay_lost(struct env *env, struct session *session, unsigned side, int error) {
-        struct direction *in = &session->direction[side], *out = &session->direction[!side];
+        unsigned fin = side == SESSION_CLIENT ? ACCESS_CLIENT_FIN : ACCESS_SERVER_FIN;
+        unsigned reset = side == SESSION_CLIENT ? ACCESS_CLIENT_RESET : ACCESS_SERVER_RESET;
 
         if (session->flags & SESSION_LOST(side))
                 return;
+        relay_deaf(env, session, side);
+        /*
+         * EPIPE: the peer sent its FIN, closed, and takes no answer.  All it sent is here and is delivered at the other
+         * side's pace, FIN and all.
+         */
+        if (error == EPIPE) {
+                session_note_end(session, fin, error);
+                return;
+        }
         session->flags |= SESSION_LOST(side) | SESSION_RESET;
-        /* EPIPE: the peer had sent its FIN, and then did not wait for the rest. */
-        if (error == EPIPE)
-                session_note_end(session, side == SESSION_CLIENT ? ACCESS_CLIENT_FIN : ACCESS_SERVER_FIN, error);
-        else
-                session_note_end(session, side == SESSION_CLIENT ? ACCESS_CLIENT_RESET : ACCESS_SERVER_RESET, error);
+        session_note_end(session, close_end_of_error(error, reset), error);
         if (!session->close_ms)
                 session->close_ms = env->loop.now_ms + CLOSE_LINGER_MS;
-
-        if (!direction_ended(out)) {
-                if (out->piped) {
-                        pipe_pool_drop(&env->pipes, out->pipe);
-                        out->pipe = DIRECTION_NO_PIPE;
-                }
-                direction_fail(out);
-        }
-        direction_lose(in);
+        direction_lose(&session->direction[side]);
         deadline_arm(env, session);
 }
 
