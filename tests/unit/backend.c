@@ -157,6 +157,7 @@ static void test_exact_shares_of_many(void **unused) {
 
 struct crowd {
         struct fixture *f;
+        pthread_barrier_t *together;
         int picks;
         int refused;
 };
@@ -165,6 +166,7 @@ static void *crowd_main(void *arg) {
         struct crowd *crowd = arg;
         struct addr addr;
 
+        pthread_barrier_wait(crowd->together);
         for (int i = 0; i < crowd->picks; i++)
                 crowd->refused += backend_pick(&crowd->f->backend, NULL, 0, &addr) < 0;
         return NULL;
@@ -172,14 +174,16 @@ static void *crowd_main(void *arg) {
 
 static void test_exact_shares_over_threads(void **unused) {
         static const uint16_t weights[] = { 1, 2, 5 };
-        static const int all[] = { 80, 80000 };
+        static const int all[] = { 80, 80000, 800000 };
 
         (void)unused;
-        for (int round = 0; round < 2; round++) {
+        for (int round = 0; round < 3; round++) {
                 struct fixture *f = open_backend(weights, 3);
-                struct crowd crowd[2] = { { f, all[round] / 2, 0 }, { f, all[round] / 2, 0 } };
+                pthread_barrier_t together;
+                struct crowd crowd[2] = { { f, &together, all[round] / 2, 0 }, { f, &together, all[round] / 2, 0 } };
                 pthread_t threads[2];
 
+                pthread_barrier_init(&together, NULL, 2);
                 start(f);
                 for (int i = 0; i < 2; i++)
                         assert_int_equal(pthread_create(&threads[i], NULL, crowd_main, &crowd[i]), 0);
@@ -187,6 +191,7 @@ static void test_exact_shares_over_threads(void **unused) {
                         pthread_join(threads[i], NULL);
                         assert_int_equal(crowd[i].refused, 0);
                 }
+                pthread_barrier_destroy(&together);
                 check_shares(f, (unsigned)all[round] / 8);
                 close_backend(f);
         }

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -445,48 +446,79 @@ static void test_kernel_listener_edges(void **state) {
 
 struct sleeper {
         int poller;
-        int barrier;            /* written to once it is about to wait */
-        int n;
+        int told;               /* the write end of a pipe: who woke */
+        char name;
+        _Atomic pid_t tid;      /* set just before it waits */
+        uint64_t key;           /* of the event that woke it */
+        ssize_t r;
 };
 
 static void *sleeper_main(void *arg) {
         struct sleeper *sleeper = arg;
-        struct poller_event event;
+        struct poller_event event = { .key = 99 };
 
-        sleeper->n = poller_wait(sleeper->poller, &event, 1, PATIENCE_MS);
-        assert_int_equal(write(sleeper->barrier, "x", 1), 1);
+        sleeper->tid = gettid();
+        poller_wait(sleeper->poller, &event, 1, PATIENCE_MS);
+        sleeper->key = event.key;
+        sleeper->r = write(sleeper->told, &sleeper->name, 1);
         return NULL;
 }
 
-/* EPOLLEXCLUSIVE: of two threads that sleep at the same listener one client wakes one, and each client somebody. */
+/* Comes back once the thread sleeps in the kernel. */
+static void await_sleep(const struct sleeper *sleeper) {
+        int64_t until = sys_clock_ms() + PATIENCE_MS;
+        char path[64], state = 0;
+
+        while (state != 'S' && sys_clock_ms() < until) {
+                FILE *file;
+
+                snprintf(path, sizeof(path), "/proc/self/task/%d/stat", (int)sleeper->tid);
+                file = sleeper->tid ? fopen(path, "re") : NULL;
+                if (file) {
+                        if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+                                state = 0;
+                        fclose(file);
+                }
+        }
+        assert_int_equal(state, 'S');
+}
+
+/* EPOLLEXCLUSIVE: of two threads that sleep at one listener a client wakes one; the other wakes for something else. */
 static void test_kernel_exclusive(void **state) {
         struct sleeper sleepers[2];
-        pthread_t threads[2];
         struct sockaddr_in sin;
-        int listener = listen_tcp(&sin), woken[2], first, second;
-        char byte;
+        int listener = listen_tcp(&sin), told[2], others[2], client;
+        pthread_t threads[2];
+        char first, second;
 
         (void)state;
-        assert_int_equal(pipe(woken), 0);
+        assert_int_equal(pipe(told), 0);
         for (int i = 0; i < 2; i++) {
-                sleepers[i] = (struct sleeper){ .poller = poller_new(), .barrier = woken[1] };
+                sleepers[i] = (struct sleeper){ .poller = poller_new(), .told = told[1], .name = (char)i };
                 assert_int_equal(poller_add_listener(sleepers[i].poller, listener, 1), 0);
-                assert_int_equal(pthread_create(&threads[i], NULL, sleeper_main, &sleepers[i]), 0);
         }
-        first = connect_tcp(&sin);
-        assert_int_equal(read(woken[0], &byte, 1), 1);
-        second = connect_tcp(&sin);
-        assert_int_equal(read(woken[0], &byte, 1), 1);
+        for (int i = 0; i < 2; i++) {
+                assert_int_equal(pthread_create(&threads[i], NULL, sleeper_main, &sleepers[i]), 0);
+                await_sleep(&sleepers[i]);
+        }
+        client = connect_tcp(&sin);
+        assert_int_equal(read(told[0], &first, 1), 1);
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, others), 0);
+        assert_int_equal(poller_add(sleepers[!first].poller, others[0], 2), 0);
+        assert_int_equal(read(told[0], &second, 1), 1);
         for (int i = 0; i < 2; i++) {
                 pthread_join(threads[i], NULL);
-                assert_int_equal(sleepers[i].n, 1);
                 close(sleepers[i].poller);
         }
-        close(first);
-        close(second);
+        assert_int_equal(second, !first);
+        assert_int_equal(sleepers[(int)first].key, 1);
+        assert_int_equal(sleepers[(int)second].key, 2);
+        close(client);
         close(listener);
-        close(woken[0]);
-        close(woken[1]);
+        for (int i = 0; i < 2; i++) {
+                close(told[i]);
+                close(others[i]);
+        }
 }
 
 /* Edges come again for new bytes though the old ones were left; without news there are none. */
