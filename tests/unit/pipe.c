@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -225,6 +227,69 @@ static void test_descriptors_run_out(void **unused) {
         fixture_close(&f);
 }
 
+#define CROWD_ROUNDS 3000
+
+struct crowd {
+        struct pipe_store *store;
+        pthread_barrier_t *together;
+        _Atomic int *big;               /* big pipes that are lent out at this moment */
+        uint32_t owner;
+        unsigned faults;
+};
+
+static void *crowd_main(void *arg) {
+        struct crowd *crowd = arg;
+        struct pipe_pool pool;
+
+        pipe_pool_init(&pool, crowd->store);
+        pthread_barrier_wait(crowd->together);
+        for (int i = 0; i < CROWD_ROUNDS; i++) {
+                enum pipe_class class = i % 3 ? PIPE_BIG : PIPE_SMALL;
+                uint32_t size = pipe_pool_ready(&pool, class), index;
+                struct pipe_record *record;
+
+                if (!size)
+                        continue;
+                index = pipe_pool_take(&pool, class, crowd->owner);
+                record = &crowd->store->records[index];
+                crowd->faults += record->owner != PIPE_OWNER(crowd->owner) || record->size != size;
+                if (record->big && ++*crowd->big > (int)crowd->store->big_max)
+                        crowd->faults++;
+                if (record->big)
+                        --*crowd->big;
+                if (i % 2)
+                        pipe_pool_drop(&pool, index);
+                else
+                        pipe_pool_give(&pool, index);
+        }
+        pipe_pool_deinit(&pool);
+        return NULL;
+}
+
+/* Threads with pools of their own share records and budget: each pipe has one owner, and the budget holds. */
+static void test_two_pools(void **unused) {
+        _Atomic int big = 0;
+        pthread_barrier_t together;
+        pthread_t threads[3];
+        struct crowd crowd[3];
+        struct fixture f;
+
+        (void)unused;
+        fixture_open(&f, 7, 2 * MIB);
+        pthread_barrier_init(&together, NULL, 3);
+        for (uint32_t i = 0; i < 3; i++) {
+                crowd[i] = (struct crowd){ .store = &f.store, .together = &together, .big = &big, .owner = i };
+                assert_int_equal(pthread_create(&threads[i], NULL, crowd_main, &crowd[i]), 0);
+        }
+        for (int i = 0; i < 3; i++) {
+                pthread_join(threads[i], NULL);
+                assert_int_equal(crowd[i].faults, 0);
+        }
+        pthread_barrier_destroy(&together);
+        assert_int_equal(big, 0);
+        fixture_close(&f);
+}
+
 /*
  * Over the user's soft limit of pipe buffers the kernel makes tiny pipes and refuses to let
  * them grow: their true size is what is promised.  In a child, which is nobody; status 0: as it should.
@@ -319,6 +384,7 @@ int main(void) {
                 cmocka_unit_test(test_big_budget),
                 cmocka_unit_test(test_records_run_out),
                 cmocka_unit_test(test_descriptors_run_out),
+                cmocka_unit_test(test_two_pools),
                 cmocka_unit_test(test_tiny_pipes),
                 cmocka_unit_test(test_kernel_full_by_slots),
         };
