@@ -251,6 +251,10 @@ def _no_name():
 
 @tap.case("a host name is resolved at start")
 def _name():
+    try:
+        socket.getaddrinfo("localhost", None)
+    except OSError:
+        raise tap.Skip("localhost does not resolve here") from None
     back = net.port()
     peers.Server(f"127.0.0.1:{back}", peers.say("good"))
     running, front = _start(f"localhost:{back}", good=False)
