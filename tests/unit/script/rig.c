@@ -3,7 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,6 +60,7 @@ void rig_load(struct rig *rig, const char *config) {
 
         *rig = (struct rig){ .descriptors = rig_descriptors() };
         script_reset(RIG_START_MS);
+        signal(SIGPIPE, SIG_IGN); /* as the daemon does: splice has no flag against it */
         rig_need(conf_load_text(&rig->conf, "rig", config, strlen(config), stderr) == 0, "the config");
         rig->log_fd = memfd_create("rig-log", MFD_CLOEXEC);
         rig_need(rig->log_fd >= 0, "memfd_create");
@@ -110,6 +111,16 @@ int rig_next_timer(struct rig *rig, int64_t max_ms) {
         return 1;
 }
 
+/* What a session does by itself at a time needs a timer that fires by then. */
+static int rig_timed(struct rig *rig, uint32_t index) {
+        const struct session *session = &rig->shared.sessions[index];
+        int64_t when = wheel_when(&rig->env->loop.wheel, index);
+
+        if (session->until_ms && when > session->until_ms)
+                return 0;
+        return !session->close_ms || when <= session->close_ms;
+}
+
 const char *rig_look(struct rig *rig) {
         uint32_t bound = arena_list_bound(&rig->shared.session_list);
 
@@ -120,6 +131,8 @@ const char *rig_look(struct rig *rig) {
                         return "a session is marked busy between two rounds";
                 if (session->state == LIFE_CLOSED)
                         continue;
+                if (!rig_timed(rig, i))
+                        return "a session has no timer for what it waits for";
                 if (session->state == LIFE_PICKING)
                         return "PICKING outlasts a handler";
                 for (int side = 0; side < SESSION_SIDES; side++) {

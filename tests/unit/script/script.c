@@ -72,6 +72,10 @@ static struct script_rule *script_enter(enum script_call call, int a, int b) {
                 if (rule->call != call || (rule->nth && rule->nth != script.calls[call]))
                         continue;
                 rule->hits++;
+                if ((script_fd(a) && script_fd(a)->accepted) || (script_fd(b) && script_fd(b)->accepted))
+                        rule->accepted = 1;
+                else
+                        rule->other = 1;
                 if (rule->nth && (rule->what != SCRIPT_FAIL || rule->value == EAGAIN)) {
                         script_lied(a);
                         script_lied(b);
@@ -111,8 +115,13 @@ static int script_transfer(enum script_call call, int a, int b, size_t *len, ssi
         } while (0)
 
 int sys_accept(int fd, struct sockaddr *sa, socklen_t *len) {
+        int r;
+
         SCRIPT_MAY_FAIL(SCRIPT_ACCEPT, fd);
-        return real_accept(fd, sa, len);
+        r = real_accept(fd, sa, len);
+        if (script_fd(r))
+                *script_fd(r) = (struct script_fd){ .accepted = 1 };
+        return r;
 }
 
 int sys_socket(int domain, int type, int protocol) {

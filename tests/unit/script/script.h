@@ -44,6 +44,7 @@ struct script_rule {
         int value;
         uint64_t nth;           /* which call, from 1; 0: every one */
         uint64_t hits;          /* how often it applied */
+        int accepted, other;    /* applied to a socket that was accepted, or to another */
 };
 
 /* A kernel that answers by itself.  What is NULL is passed on.  Same contracts as the seam's. */
@@ -69,7 +70,7 @@ struct script_model {
 struct script_fd {
         uint64_t key;
         int poller;             /* that it is registered with, plus 1; 0: none */
-        uint8_t listener, pipe, spared, lied;
+        uint8_t listener, pipe, accepted, spared, lied;
 };
 
 struct script {

@@ -1,0 +1,631 @@
+/* SPDX-License-Identifier: ISC */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "script/flow.h"
+#include "script/rig.h"
+#include "script/script.h"
+
+/*
+ * Every system call of the data path failing.  Sessions of several shapes go
+ * through the real kernel once to count their calls, then again and again, each
+ * time with one call that fails or is cut short, or with one that always does.
+ * A second session runs beside, with descriptors that no fault touches.
+ */
+
+#define FAULTS_SERVERS 6        /* connections that servers accept in a run, one for each try */
+#define FAULTS_ROUNDS 4000
+#define FAULTS_SPINS 60         /* rounds with system calls but no progress, while time stands still */
+#define FAULTS_JUMP_MS (20 * 60 * 1000)
+#define FAULTS_WAITS 60         /* timers waited for without any progress */
+
+static const char faults_config[] =
+        "socket { sndbuf = 32K rcvbuf = 256K }\n"
+        "frontend \"f\" { listen \"127.0.0.1:1\" { } backend = \"b\" }\n"
+        "backend \"b\" {\n"
+        "server \"s0\" { address = \"127.0.0.1:1\" }\n"
+        "server \"s1\" { address = \"127.0.0.1:1\" source = \"127.0.0.1\" }\n"
+        "}\n";
+
+struct scenario {
+        const char *name;
+        size_t up, down;                /* bytes that the client and the server send */
+        size_t window;                  /* of the client; the server then echoes */
+        size_t hold;                    /* the client stops here until pause_ms have passed */
+        enum flow_end client_end, server_end;
+        int server_waits;               /* for the client's FIN */
+        int deaf;                       /* nobody reads until nothing moves any more */
+        int64_t pause_ms;
+        int dead_first;                 /* the first server refuses */
+        int backlog;                    /* the servers' backlogs are full for pause_ms; AF_UNIX only */
+        int no_half_close;
+};
+
+static const struct scenario scenarios[] = {
+        { .name = "ping-pong", .up = 500, .down = 500, .window = 101, .hold = 200, .pause_ms = 6000,
+          .server_end = FLOW_FIN_AFTER_EOF },
+        { .name = "bulk", .up = 600000, .down = 600000, .deaf = 1 },
+        { .name = "half-close", .up = 40000, .down = 100000, .server_waits = 1 },
+        { .name = "client reset", .up = 40000, .down = 400000, .client_end = FLOW_RESET },
+        { .name = "server reset", .up = 400000, .down = 40000, .server_end = FLOW_RESET },
+        { .name = "retry", .up = 500, .down = 500, .dead_first = 1 },
+        { .name = "backlog", .up = 500, .down = 500, .backlog = 1, .pause_ms = 60 },
+        { .name = "no half-close", .up = 40000, .down = 0, .server_end = FLOW_FIN_AFTER_EOF, .no_half_close = 1 },
+};
+
+struct kind {
+        int front_unix, server_unix;
+        const char *name;
+};
+
+static const struct kind kinds[] = {
+        { 0, 0, "TCP to TCP" }, { 0, 1, "TCP to UNIX" }, { 1, 0, "UNIX to TCP" }, { 1, 1, "UNIX to UNIX" },
+};
+
+/* One run: the scenario, and what serves it. */
+struct run {
+        const struct scenario *scenario;
+        const struct kind *kind;
+        struct rig rig;
+        int listen[2];
+        int filler[2][2];               /* connections that fill the servers' backlogs */
+        struct flow client;
+        struct flow server[FAULTS_SERVERS];
+        unsigned n_servers;
+        int peer_client, peer_server;   /* the session beside: what is untouched must stay unharmed */
+        int released;
+        int patient;                    /* waited already for what may be late */
+        int64_t pinged_ms;              /* when the session beside was used last */
+        uint64_t counted[SCRIPT_CALLS]; /* calls of the run, but for the session beside */
+        const char *wrong;              /* the first violation */
+};
+
+static int run_wrong(struct run *run, const char *what) {
+        if (!run->wrong)
+                run->wrong = what;
+        return 0;
+}
+
+static int run_listen(struct addr *addr, int is_unix, int backlog) {
+        int fd = socket(is_unix ? AF_UNIX : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+        assert_true(fd >= 0);
+        if (is_unix)
+                rig_name(addr);
+        else
+                addr->in.sin_port = 0;
+        assert_int_equal(bind(fd, &addr->sa, addr->len), 0);
+        assert_int_equal(getsockname(fd, &addr->sa, &addr->len), 0);
+        if (backlog >= 0)
+                assert_int_equal(listen(fd, backlog), 0);
+        return fd;
+}
+
+static int run_connect(const struct addr *addr) {
+        int fd = socket(addr->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), size = 65536;
+
+        assert_true(fd >= 0);
+        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+        if (connect(fd, &addr->sa, addr->len) < 0 && errno != EINPROGRESS) {
+                close(fd);
+                return -1;
+        }
+        return fd;
+}
+
+static void run_front(struct run *run, struct addr *addr) {
+        *addr = run->rig.conf->frontends[0].listeners[0].addr;
+        if (!run->kind->front_unix)
+                assert_int_equal(getsockname(run->rig.shared.listeners[0].record->fd, &addr->sa, &addr->len), 0);
+}
+
+/* Accepts on either server.  Returns -1 where nobody waits. */
+static int run_accept(struct run *run) {
+        for (int i = 0; i < 2; i++) {
+                int fd = accept4(run->listen[i], NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+                if (fd >= 0)
+                        return fd;
+        }
+        return -1;
+}
+
+/* One message each way through the session beside. */
+static void run_ping(struct run *run) {
+        char buf[100] = "ping";
+        size_t there = 0, back = 0;
+        ssize_t n;
+
+        run->pinged_ms = script.now_ms;
+        if (send(run->peer_client, buf, sizeof(buf), MSG_NOSIGNAL) != sizeof(buf)) {
+                run_wrong(run, "the session beside was ended");
+                return;
+        }
+        for (int i = 0; i < 300 && back < sizeof(buf); i++) {
+                if (rig_round(&run->rig) < 0) {
+                        run_wrong(run, "the loop failed");
+                        return;
+                }
+                if (run->peer_server < 0)
+                        run->peer_server = run_accept(run);
+                n = run->peer_server < 0 ? -1 : recv(run->peer_server, buf, sizeof(buf), MSG_DONTWAIT);
+                if (n > 0 && send(run->peer_server, buf, (size_t)n, MSG_NOSIGNAL) == n)
+                        there += (size_t)n;
+                n = recv(run->peer_client, buf, sizeof(buf), MSG_DONTWAIT);
+                if (n > 0)
+                        back += (size_t)n;
+                else if (n == 0 || errno != EAGAIN)
+                        break;
+                else if (i > 20)
+                        usleep(1000);
+        }
+        if (there != sizeof(buf) || back != sizeof(buf))
+                run_wrong(run, "the session beside was harmed");
+}
+
+static void run_start(struct run *run, const struct kind *kind, const struct scenario *scenario) {
+        struct conf *conf;
+        struct addr front;
+
+        *run = (struct run){ .scenario = scenario, .kind = kind, .listen = { -1, -1 }, .client = FLOW_NULL,
+                             .filler = { { -1, -1 }, { -1, -1 } }, .peer_client = -1, .peer_server = -1 };
+        rig_load(&run->rig, faults_config);
+        conf = run->rig.conf;
+        conf->frontends[0].access_log = 1;
+        conf->frontends[0].half_close = !scenario->no_half_close;
+        if (kind->front_unix)
+                rig_name(&conf->frontends[0].listeners[0].addr);
+        else
+                conf->frontends[0].listeners[0].addr.in.sin_port = 0;
+        for (int i = 0; i < 2; i++)
+                run->listen[i] = run_listen(&conf->backends[0].servers[i].addr, kind->server_unix,
+                                            scenario->backlog ? 0 : 8);
+        rig_start(&run->rig, 4, 8);
+        run_front(run, &front);
+
+        run->peer_client = run_connect(&front);
+        assert_true(run->peer_client >= 0);
+        run_ping(run);
+        assert_null(run->wrong);
+        for (int side = 0; side < SESSION_SIDES; side++)
+                script_spare(run->rig.shared.sessions[0].fd[side]);
+        /* The session beside took the first server: what is dead now is what comes first for the next. */
+        if (scenario->dead_first) {
+                close(run->listen[1]);
+                run->listen[1] = run_listen(&conf->backends[0].servers[1].addr, kind->server_unix, -1);
+                backend_set_address(&run->rig.shared.backends[0], 1, &conf->backends[0].servers[1].addr);
+        }
+        for (int i = 0; scenario->backlog && i < 2; i++)
+                for (int k = 0; k < 2; k++)
+                        run->filler[i][k] = run_connect(&conf->backends[0].servers[i].addr);
+        run->client = (struct flow){ .fd = run_connect(&front), .is_unix = kind->front_unix, .stream = 0, .other = 1,
+                                     .total = scenario->up, .window = scenario->window, .hold = scenario->hold,
+                                     .end = scenario->client_end, .held = scenario->hold != 0, .deaf = scenario->deaf };
+        assert_true(run->client.fd >= 0);
+        script_count_anew();
+}
+
+/* What a server accepts is one more try of the session. */
+static int run_serve(struct run *run) {
+        const struct scenario *scenario = run->scenario;
+        int fd = scenario->backlog && !run->released ? -1 : run_accept(run), size = 65536;
+
+        if (fd < 0)
+                return 0;
+        if (run->n_servers == FAULTS_SERVERS) {
+                close(fd);
+                return run_wrong(run, "more connections to servers than tries");
+        }
+        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+        run->server[run->n_servers++] = (struct flow){
+                .fd = fd, .is_unix = run->kind->server_unix, .stream = 1, .other = 0, .total = scenario->down,
+                .window = scenario->window ? 1 : 0, .end = scenario->server_end, .wait_eof = scenario->server_waits,
+                .deaf = scenario->deaf && !run->released,
+        };
+        return 1;
+}
+
+static void run_release(struct run *run) {
+        run->released = 1;
+        run->client.held = run->client.deaf = 0;
+        for (unsigned i = 0; i < run->n_servers; i++)
+                run->server[i].deaf = 0;
+        /* The fillers leave, and the queues with them. */
+        for (int i = 0; i < 2; i++)
+                for (int k = 0; k < 2; k++)
+                        if (run->filler[i][k] >= 0) {
+                                int fd = accept4(run->listen[i], NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+                                if (fd >= 0)
+                                        close(fd);
+                                close(run->filler[i][k]);
+                                run->filler[i][k] = -1;
+                        }
+}
+
+static int run_step_peers(struct run *run) {
+        int did = run_serve(run);
+
+        did |= flow_step(&run->client);
+        for (unsigned i = 0; i < run->n_servers; i++)
+                did |= flow_step(&run->server[i]);
+        return did;
+}
+
+static int run_done(const struct run *run) {
+        if (!run->released || !flow_done(&run->client))
+                return 0;
+        for (unsigned i = 0; i < run->n_servers; i++)
+                if (!flow_done(&run->server[i]))
+                        return 0;
+        return 1;
+}
+
+/*
+ * What the kernel has under way on loopback takes no time, but the kernel may be a moment late; and an acknowledgement may be
+ * 40 ms late on purpose, which is waited for once, before virtual time passes in leaps.
+ */
+static int run_something_comes(struct run *run) {
+        int far = run->released && !run->patient && wheel_timeout(&run->rig.env->loop.wheel, script.now_ms) > 500;
+        struct pollfd polls[FAULTS_SERVERS + 4];
+        nfds_t n = 0;
+
+        polls[n++] = (struct pollfd){ .fd = run->rig.shared.threads[0].record->poller, .events = POLLIN };
+        for (int i = 0; i < 2; i++)
+                if (!(run->scenario->backlog && !run->released) && !(run->scenario->dead_first && i == 1))
+                        polls[n++] = (struct pollfd){ .fd = run->listen[i], .events = POLLIN };
+        polls[n++] = flow_poll(&run->client);
+        for (unsigned i = 0; i < run->n_servers; i++)
+                polls[n++] = flow_poll(&run->server[i]);
+        run->patient |= far;
+        return poll(polls, n, far ? 50 : !run->patient) > 0;
+}
+
+/* One round of everything.  Returns whether it made a difference; *spins counts rounds that only look as if. */
+static int run_round(struct run *run, int *spins) {
+        uint64_t work = script.work;
+        const char *why;
+        int did;
+
+        if (rig_round(&run->rig) < 0)
+                return run_wrong(run, "the loop failed");
+        why = rig_look(&run->rig);
+        if (why)
+                return run_wrong(run, why);
+        did = run_step_peers(run);
+        if (did)
+                *spins = 0;
+        else if (script.work != work || run->rig.env->loop.first) {
+                if (++*spins > FAULTS_SPINS)
+                        return run_wrong(run, "it spins: system calls without progress");
+                did = 1;
+        }
+        return did;
+}
+
+/* Lets time pass, to the next timer.  The session beside is never so long silent that it would time out. */
+static int run_wait(struct run *run, int64_t max_ms) {
+        int waited = rig_next_timer(&run->rig, max_ms < FAULTS_JUMP_MS ? max_ms : FAULTS_JUMP_MS);
+
+        if (script.now_ms - run->pinged_ms >= FAULTS_JUMP_MS)
+                run_ping(run);
+        return waited;
+}
+
+/* Until all is done, or nothing happens any more whatever the time. */
+static void run_drive(struct run *run) {
+        int64_t release_ms = script.now_ms + run->scenario->pause_ms;
+        int spins = 0, waits = 0;
+
+        for (int i = 0; i < FAULTS_ROUNDS && !run->wrong; i++) {
+                if (run_round(run, &spins)) {
+                        waits = spins ? waits : 0;
+                        continue;
+                }
+                if (run->wrong || run_done(run))
+                        return;
+                if (run_something_comes(run)) {
+                        if (++spins > FAULTS_SPINS)
+                                run_wrong(run, "events that nobody handles");
+                        continue;
+                }
+                if (!run->released && (script.now_ms >= release_ms || !run_wait(run, release_ms - script.now_ms))) {
+                        run_ping(run);
+                        run_release(run);
+                        continue;
+                }
+                spins = 0;
+                if (run->released && (++waits > FAULTS_WAITS || !run_wait(run, INT64_MAX)))
+                        return;
+        }
+        run_wrong(run, "too many rounds");
+}
+
+/* The peers are gone: whatever is left of the session has to follow. */
+static void run_leave(struct run *run) {
+        int spins = 0;
+
+        flow_close(&run->client);
+        for (unsigned i = 0; i < run->n_servers; i++)
+                flow_close(&run->server[i]);
+        for (int i = 0; i < FAULTS_ROUNDS && !run->wrong && atomic_load(&run->rig.shared.sessions_now) > 1; i++) {
+                if (run_round(run, &spins))
+                        continue;
+                for (unsigned k = 0; k < run->n_servers; k++)
+                        flow_close(&run->server[k]);
+                if (run->wrong || run_something_comes(run))
+                        continue;
+                spins = 0;
+                if (!run_wait(run, INT64_MAX))
+                        break;
+        }
+        if (atomic_load(&run->rig.shared.sessions_now) > 1)
+                run_wrong(run, "a session stays though its peers have left");
+}
+
+/* The session beside says goodbye. */
+static void run_part(struct run *run) {
+        char byte;
+        int seen = 0;
+
+        run_ping(run);
+        shutdown(run->peer_client, SHUT_WR);
+        for (int i = 0; i < 300 && !run->wrong && seen < 2; i++) {
+                rig_round(&run->rig);
+                if (!seen && recv(run->peer_server, &byte, 1, MSG_DONTWAIT) == 0) {
+                        shutdown(run->peer_server, SHUT_WR);
+                        seen = 1;
+                }
+                if (seen && recv(run->peer_client, &byte, 1, MSG_DONTWAIT) == 0)
+                        seen = 2;
+                if (i > 20)
+                        usleep(1000);
+        }
+        if (seen != 2)
+                run_wrong(run, "the session beside did not end well");
+}
+
+/* Bytes that arrived are the right ones, and a peer that saw a FIN on TCP has all of them. */
+static void run_judge_flow(struct run *run, const struct flow *flow, const struct flow *from, int is_server) {
+        const struct script_rule *rule = &script.rules[0];
+
+        if (flow->wrong)
+                run_wrong(run, "wrong bytes arrived");
+        if (from && flow->got > from->sent)
+                run_wrong(run, "more bytes arrived than were sent");
+        /* A server may see a connection that came to nothing: it was not picked after all. */
+        if (flow->is_unix || !flow->eof || (is_server && !flow->got))
+                return;
+        /* EPIPE says that the peer has closed: then it sees nothing any more. */
+        if (rule->what == SCRIPT_FAIL && rule->value == EPIPE && (is_server ? rule->other : rule->accepted))
+                return;
+        if (!from || flow->got < from->total || !from->ended || (from->end == FLOW_RESET && !from->is_unix))
+                run_wrong(run, "a part was taken for the whole");
+}
+
+/* The connection to a server that was used, of several that were made: the one with the most traffic. */
+static const struct flow *run_server(const struct run *run) {
+        const struct flow *best = NULL;
+
+        for (unsigned i = 0; i < run->n_servers; i++)
+                if (!best || run->server[i].got + run->server[i].sent > best->got + best->sent)
+                        best = &run->server[i];
+        return best;
+}
+
+/* Nothing went wrong as far as the peers can tell. */
+static int run_whole(const struct run *run) {
+        const struct scenario *scenario = run->scenario;
+        const struct flow *server = run_server(run);
+
+        if (!server)
+                return 0;
+        if (scenario->client_end == FLOW_RESET || scenario->server_end == FLOW_RESET) {
+                const struct flow *other = scenario->client_end == FLOW_RESET ? server : &run->client;
+
+                return other->eof || other->error || other->ended;
+        }
+        return run->client.got == scenario->down && run->client.eof && server->got == scenario->up && server->eof;
+}
+
+/* Everything from start to end.  Returns whether the session was served whole. */
+static int run_all(struct run *run) {
+        const char *why;
+        int whole;
+
+        run_drive(run);
+        whole = run_whole(run);
+        run_judge_flow(run, &run->client, run_server(run), 0);
+        for (unsigned i = 0; i < run->n_servers; i++)
+                run_judge_flow(run, &run->server[i], &run->client, 1);
+        if (!run->wrong)
+                run_leave(run);
+        memcpy(run->counted, script.calls, sizeof(run->counted));
+        script.n_rules = 0;
+        if (!run->wrong)
+                run_part(run);
+        if (run->peer_client >= 0)
+                close(run->peer_client);
+        if (run->peer_server >= 0)
+                close(run->peer_server);
+        flow_close(&run->client);
+        for (unsigned i = 0; i < run->n_servers; i++)
+                flow_close(&run->server[i]);
+        for (int i = 0; i < 50 && !run->wrong && atomic_load(&run->rig.shared.sessions_now); i++)
+                if (rig_round(&run->rig) == 0 && i > 5)
+                        rig_next_timer(&run->rig, 1000);
+        why = run->wrong ? NULL : rig_look_empty(&run->rig);
+        if (why)
+                run_wrong(run, why);
+        if (rig_logged(&run->rig, "internal error: event"))
+                run_wrong(run, "the log has an internal error");
+        run_release(run);
+        for (int i = 0; i < 2; i++)
+                close(run->listen[i]);
+        why = rig_stop(&run->rig);
+        if (why)
+                run_wrong(run, why);
+        return whole;
+}
+
+/* What may go wrong with a call, and whether the session is to survive it unharmed. */
+struct fault {
+        enum script_call call;
+        enum script_what what;
+        int value;
+        int soft;               /* 2: but not where each call fares so: that takes for ever, or no kernel does it */
+};
+
+static const struct fault faults[] = {
+        { SCRIPT_ACCEPT, SCRIPT_FAIL, EAGAIN, 1 }, { SCRIPT_ACCEPT, SCRIPT_FAIL, ECONNABORTED, 2 },
+        { SCRIPT_ACCEPT, SCRIPT_FAIL, EMFILE, 1 }, { SCRIPT_ACCEPT, SCRIPT_FAIL, ENFILE, 1 },
+        { SCRIPT_ACCEPT, SCRIPT_FAIL, ENOBUFS, 1 }, { SCRIPT_ACCEPT, SCRIPT_FAIL, ENOMEM, 1 },
+        { SCRIPT_SOCKET, SCRIPT_FAIL, EMFILE, 0 }, { SCRIPT_SOCKET, SCRIPT_FAIL, ENOBUFS, 0 },
+        { SCRIPT_SOCKET, SCRIPT_FAIL, EAFNOSUPPORT, 1 },
+        { SCRIPT_BIND, SCRIPT_FAIL, EADDRINUSE, 1 }, { SCRIPT_BIND, SCRIPT_FAIL, EADDRNOTAVAIL, 1 },
+        { SCRIPT_CONNECT, SCRIPT_FAIL, ECONNREFUSED, 1 }, { SCRIPT_CONNECT, SCRIPT_FAIL, EADDRNOTAVAIL, 1 },
+        { SCRIPT_CONNECT, SCRIPT_FAIL, EAGAIN, 1 }, { SCRIPT_CONNECT, SCRIPT_FAIL, ENETUNREACH, 1 },
+        { SCRIPT_CONNECT, SCRIPT_FAIL, ENOENT, 1 },
+        { SCRIPT_SHUTDOWN, SCRIPT_FAIL, ENOTCONN, 0 }, { SCRIPT_SHUTDOWN, SCRIPT_FAIL, EIO, 0 },
+        { SCRIPT_CLOSE, SCRIPT_FAIL, EIO, 1 },
+        { SCRIPT_GETSOCKOPT, SCRIPT_FAIL, EINVAL, 0 }, { SCRIPT_GETSOCKOPT, SCRIPT_FAIL, ENOBUFS, 0 },
+        { SCRIPT_SETSOCKOPT, SCRIPT_FAIL, EINVAL, 1 }, { SCRIPT_SETSOCKOPT, SCRIPT_FAIL, ENOMEM, 1 },
+        { SCRIPT_RECV, SCRIPT_FAIL, EAGAIN, 1 }, { SCRIPT_RECV, SCRIPT_FAIL, ECONNRESET, 0 },
+        { SCRIPT_RECV, SCRIPT_FAIL, ETIMEDOUT, 0 }, { SCRIPT_RECV, SCRIPT_FAIL, ENOMEM, 0 },
+        { SCRIPT_RECV, SCRIPT_SHORT, 1, 2 }, { SCRIPT_RECV, SCRIPT_SHORT, 4000, 1 },
+        { SCRIPT_RECVMSG, SCRIPT_FAIL, EAGAIN, 1 }, { SCRIPT_RECVMSG, SCRIPT_FAIL, ECONNRESET, 0 },
+        { SCRIPT_RECVMSG, SCRIPT_FAIL, ENOMEM, 0 }, { SCRIPT_RECVMSG, SCRIPT_SHORT, 1, 2 },
+        { SCRIPT_SEND, SCRIPT_FAIL, EAGAIN, 1 }, { SCRIPT_SEND, SCRIPT_FAIL, EPIPE, 0 },
+        { SCRIPT_SEND, SCRIPT_FAIL, ECONNRESET, 0 }, { SCRIPT_SEND, SCRIPT_FAIL, ENOBUFS, 0 },
+        { SCRIPT_SEND, SCRIPT_SHORT, 1, 2 }, { SCRIPT_SEND, SCRIPT_SHORT, 4000, 1 },
+        { SCRIPT_WRITE, SCRIPT_FAIL, EAGAIN, 0 }, { SCRIPT_WRITE, SCRIPT_FAIL, EIO, 0 },
+        { SCRIPT_WRITE, SCRIPT_SHORT, 1, 0 },
+        { SCRIPT_SPLICE_IN, SCRIPT_FAIL, EAGAIN, 1 }, { SCRIPT_SPLICE_IN, SCRIPT_FAIL, EINVAL, 1 },
+        { SCRIPT_SPLICE_IN, SCRIPT_FAIL, ECONNRESET, 0 }, { SCRIPT_SPLICE_IN, SCRIPT_FAIL, ENOMEM, 0 },
+        { SCRIPT_SPLICE_IN, SCRIPT_SHORT, 1, 2 }, { SCRIPT_SPLICE_IN, SCRIPT_ZERO, 0, 1 },
+        { SCRIPT_SPLICE_OUT, SCRIPT_FAIL, EAGAIN, 1 }, { SCRIPT_SPLICE_OUT, SCRIPT_FAIL, EPIPE, 0 },
+        { SCRIPT_SPLICE_OUT, SCRIPT_FAIL, ENOMEM, 0 }, { SCRIPT_SPLICE_OUT, SCRIPT_SHORT, 1, 2 },
+        { SCRIPT_SPLICE_OUT, SCRIPT_ZERO, 0, 0 },
+        { SCRIPT_PIPE, SCRIPT_FAIL, EMFILE, 1 }, { SCRIPT_PIPE, SCRIPT_FAIL, ENOMEM, 1 },
+        { SCRIPT_PIPE_SIZE, SCRIPT_FAIL, EBADF, 1 }, { SCRIPT_PIPE_RESIZE, SCRIPT_FAIL, EPERM, 1 },
+        { SCRIPT_PIPE_RESIZE, SCRIPT_FAIL, ENOMEM, 1 },
+        { SCRIPT_UNSENT, SCRIPT_FAIL, EINVAL, 0 },
+        { SCRIPT_POLLER_ADD, SCRIPT_FAIL, ENOMEM, 0 }, { SCRIPT_POLLER_ADD, SCRIPT_FAIL, ENOSPC, 0 },
+        { SCRIPT_POLLER_REMOVE, SCRIPT_FAIL, ENOENT, 1 },
+};
+
+#define FAULTS_N (sizeof(faults) / sizeof(faults[0]))
+
+struct cell {
+        const struct kind *kind;
+        const struct scenario *scenario;
+        char name[64];
+};
+
+static void faults_report(const struct cell *cell, const struct fault *fault, uint64_t nth, const char *what) {
+        if (!fault)
+                fail_msg("%s, without a fault: %s", cell->name, what);
+        fail_msg("%s, %s number %lu (0: each) %s %d: %s", cell->name, script_call_name(fault->call),
+                 (unsigned long)nth, fault->what == SCRIPT_FAIL ? "fails with errno" : "cut to", fault->value, what);
+}
+
+/* Whether the session has to come through.  An accepted socket that refuses an option is turned away, by design. */
+static int faults_soft(const struct cell *cell, const struct fault *fault) {
+        if (cell->scenario->client_end == FLOW_RESET || cell->scenario->server_end == FLOW_RESET)
+                return 0;
+        return fault->soft && !(fault->call == SCRIPT_SETSOCKOPT && cell->kind->front_unix);
+}
+
+static void faults_one(const struct cell *cell, const struct fault *fault, uint64_t nth) {
+        struct run run;
+        int whole;
+
+        run_start(&run, cell->kind, cell->scenario);
+        script_rule(fault->call, fault->what, fault->value, nth);
+        whole = run_all(&run);
+        if (!run.wrong && nth && !whole && faults_soft(cell, fault))
+                run.wrong = "the session did not come through";
+        if (run.wrong)
+                faults_report(cell, fault, nth, run.wrong);
+}
+
+/* The first calls one by one, then some of the rest, spread evenly, and the last. */
+static uint64_t faults_next(uint64_t nth, uint64_t count, uint64_t first, uint64_t rest) {
+        uint64_t step = count > first + rest ? (count - first) / rest : 1;
+
+        if (nth < first || step < 2)
+                return nth + 1;
+        return nth < count && nth + step > count ? count : nth + step;
+}
+
+static void every_call_fails(void **state) {
+        const struct cell *cell = *state;
+        const char *all = getenv("FAULTS_ALL");
+        uint64_t counted[SCRIPT_CALLS];
+        struct run run;
+        unsigned runs = 0;
+
+        run_start(&run, cell->kind, cell->scenario);
+        if (!run_all(&run))
+                run_wrong(&run, "the session did not come through");
+        if (run.wrong)
+                faults_report(cell, NULL, 0, run.wrong);
+        memcpy(counted, run.counted, sizeof(counted));
+
+        for (size_t i = 0; i < FAULTS_N; i++) {
+                uint64_t count = counted[faults[i].call];
+
+                /* A call that an undisturbed run makes not, a disturbed one may: it can fail each time. */
+                for (uint64_t nth = faults[i].soft == 2; nth <= count; nth = faults_next(nth, count, all ? 1000 : 4, 3), runs++)
+                        faults_one(cell, &faults[i], nth);
+        }
+        print_message("# %s: %u runs\n", cell->name, runs);
+}
+
+/* FAULTS_ONE="CELL:CALL:WHAT:VALUE:NTH", all numbers: one run, for a debugger. */
+static int faults_debug(const struct cell *cells, const char *what) {
+        unsigned cell, call, how, value, nth;
+        struct run run;
+        int whole;
+
+        if (sscanf(what, "%u:%u:%u:%u:%u", &cell, &call, &how, &value, &nth) != 5)
+                return 2;
+        run_start(&run, cells[cell].kind, cells[cell].scenario);
+        script_rule(call, how, (int)value, nth);
+        whole = run_all(&run);
+        printf("%s, %s: %s, %s\n", cells[cell].name, script_call_name(call), whole ? "whole" : "not whole",
+               run.wrong ? run.wrong : "nothing wrong");
+        return run.wrong != NULL;
+}
+
+int main(void) {
+        static struct cell cells[64];
+        static struct CMUnitTest tests[64];
+        size_t n = 0;
+
+        for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++)
+                for (size_t s = 0; s < sizeof(scenarios) / sizeof(scenarios[0]); s++) {
+                        if (scenarios[s].backlog && !kinds[k].server_unix)
+                                continue;
+                        cells[n].kind = &kinds[k];
+                        cells[n].scenario = &scenarios[s];
+                        snprintf(cells[n].name, sizeof(cells[n].name), "%s, %s", kinds[k].name, scenarios[s].name);
+                        tests[n] = (struct CMUnitTest){ cells[n].name, every_call_fails, NULL, NULL, &cells[n] };
+                        n++;
+                }
+        if (getenv("FAULTS_ONE"))
+                return faults_debug(cells, getenv("FAULTS_ONE"));
+        return _cmocka_run_group_tests("faults", tests, n, NULL, NULL);
+}
