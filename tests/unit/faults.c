@@ -290,7 +290,7 @@ static int run_something_comes(struct run *run) {
         for (unsigned i = 0; i < run->n_servers; i++)
                 polls[n++] = flow_poll(&run->server[i]);
         run->patient |= far;
-        return poll(polls, n, far ? 50 : !run->patient) > 0;
+        return poll(polls, n, far ? 50 : run->released && !run->patient) > 0;
 }
 
 /* One round of everything.  Returns whether it made a difference; *spins counts rounds that only look as if. */
