@@ -46,8 +46,10 @@ class Results:
             return cost, cost is not None and cost <= family.target.limit
         peers = [self.cost(family, row, name) for name in family.target.peers]
         peers = [peer for peer in peers if peer]
-        if cost is None or not peers:
-            return None, None if peers == [] else False
+        if cost is None:
+            return None, False
+        if not peers:
+            return None, None
         return cost / min(peers), cost / min(peers) <= family.target.limit
 
     def as_json(self):
@@ -60,11 +62,9 @@ def table(family, results, scale):
     rows = results.rows(family)
     head = [""] + [proxy.title for proxy in results.proxies]
     if family.target:
-        of = " of best peer" if len(family.target.peers) > 1 else f" of {title(results, family.target.peers[0])}" \
-            if family.target.peers else ""
         several = len(results.tested) > 1
         for proxy in results.tested:
-            head.append((f"{proxy.title}: " if several else "") + f"target ≤ {family.target.limit:g}{of}")
+            head.append((f"{proxy.title}: " if several else "") + target_title(family.target, results))
     lines = [f"### {family.title}", "", family.note.format(scale=scale), "", "| " + " | ".join(head) + " |",
              "|" + "|".join(["---"] + ["---:"] * (len(head) - 1)) + "|"]
     for row in rows:
@@ -75,8 +75,11 @@ def table(family, results, scale):
     return "\n".join(lines) + "\n"
 
 
-def title(results, name):
-    return next((proxy.title for proxy in results.proxies if proxy.name == name), name)
+def target_title(target, results):
+    if not target.peers:
+        return f"target ≤ {target.limit:g}"
+    names = [proxy.title for proxy in results.proxies if proxy.name in target.peers]
+    return f"target ≤ {target.limit:.1f} × " + (names[0] if len(names) == 1 else "the best peer")
 
 
 def entry(family, results, row, proxy):
@@ -115,6 +118,9 @@ def facts(results, scale, congestion):
 def document(results, scale, congestion):
     parts = [facts(results, scale, congestion)]
     parts += [table(family, results, scale) for family in FAMILIES if results.rows(family)]
+    if results.failures:
+        parts.append("Measurements that failed, and are missing in the medians:\n")
+        parts += [f"- {cell}, {name}" for cell, name in results.failures] + [""]
     return "\n".join(parts)
 
 
