@@ -161,8 +161,8 @@ class Spliced(Proxy):
     """spliced with its default configuration, but one thread, as its peers."""
 
     def version(self):
-        said = subprocess.run([self.binary, "-V"], capture_output=True, text=True, check=True).stdout
-        return said.splitlines()[0]
+        said = subprocess.run([self.binary, "-V"], capture_output=True, text=True, check=False).stdout
+        return said.partition("\n")[0] or "an unknown version of spliced"
 
     def configuration(self):
         parts = ["threads = 1"]
