@@ -32,8 +32,8 @@ class Server:
         while not self.closing:
             try:
                 sock, _ = self.listener.accept()
-            except TimeoutError:
-                continue
+            except (TimeoutError, ConnectionAbortedError):
+                continue        # ECONNABORTED: reset before it was accepted
             except OSError:
                 return
             sock.settimeout(net.TIMEOUT)
