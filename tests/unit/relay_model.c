@@ -37,6 +37,8 @@ struct model_kind {
         int pipe_size;          /* 0: none to be had */
         int urgent;             /* urgent bytes may come */
         int is_unix[2];
+        int cut;                /* half-close is off */
+        uint64_t bulk;          /* bytes that come at once while the session waits; 0: MODEL_BULK */
 };
 
 /* One peer, and what the kernel holds of it.  Counts are bytes since the start. */
@@ -327,20 +329,28 @@ static int model_shutdown(void *arg, int fd, int how) {
 
 static int model_close(void *arg, int fd) {
         struct model *model = arg;
-        struct model_side *side = &model->side[fd - MODEL_SOCKET];
+        unsigned number = (unsigned)(fd - MODEL_SOCKET);
+        struct model_side *side;
 
         if (fd >= MODEL_PIPE) {
                 if ((fd - MODEL_PIPE) % 2)
                         model_pipe(model, fd)->open = 0;
                 return 0;
         }
-        if (fd < MODEL_SOCKET || side->closed++)
+        if (number > 1 || model->side[number].closed) {
                 model_wrong(model, "closed what is not open");
+                return -EBADF;
+        }
+        side = &model->side[number];
+        side->closed = 1;
+        /* With half-close off, the first FIN that was passed on ends it for both. */
+        if (model->kind->cut && model->side[!number].shut && !side->linger)
+                return 0;
         /* A close without a reset is a FIN, or was preceded by one; a peer of AF_UNIX cannot tell. */
-        else if (!side->linger && !side->shut && !side->reset && !side->gone && !model->kind->is_unix[fd - MODEL_SOCKET])
-                model_pass_fin(model, (unsigned)(fd - MODEL_SOCKET));
-        else if (!side->linger && side->given > side->taken && !side->reset && !model->side[fd == MODEL_SOCKET].gone &&
-                 !model->kind->is_unix[fd - MODEL_SOCKET])
+        if (!side->linger && !side->shut && !side->reset && !side->gone && !model->kind->is_unix[number])
+                model_pass_fin(model, number);
+        else if (!side->linger && side->given > side->taken && !side->reset && !model->side[!number].gone &&
+                 !model->kind->is_unix[number] && !model->kind->cut)
                 model_wrong(model, "a close with unread bytes, which is a reset");
         return 0;
 }
@@ -458,7 +468,8 @@ static int model_world(struct model *model) {
                 model->side[can[chosen].side].blocked = 0;
                 model->side[can[chosen].side].pending |= POLLER_OUT;
         } else if (can[chosen].what != TIME) {
-                model_arrive(model, can[chosen].side, (enum model_arrival)can[chosen].what, MODEL_BULK);
+                model_arrive(model, can[chosen].side, (enum model_arrival)can[chosen].what,
+                             model->kind->bulk ? model->kind->bulk : MODEL_BULK);
         } else {
                 /* Right to the session's own timer: where the wheel turns on the way is no matter of the run. */
                 script.now_ms = wheel_when(&model->rig.env->loop.wheel,
@@ -482,7 +493,10 @@ static void model_judge(struct model *model) {
         for (int i = 0; i < 2; i++) {
                 if (!side[i].closed)
                         model_wrong(model, "a socket was not closed");
-                if (!resets && !model->late && !side[i].gone) {
+                if (!resets && !model->late && model->kind->cut && !side[0].shut && !side[1].shut && !side[0].gone &&
+                    !side[1].gone)
+                        model_wrong(model, "a session without fault passed on no FIN");
+                if (!resets && !model->late && !side[i].gone && !model->kind->cut) {
                         if (!side[i].shut && !model->kind->is_unix[i])
                                 model_wrong(model, "a session without fault did not pass on two FINs");
                         if (side[i].linger)
@@ -535,6 +549,8 @@ static const struct model_kind model_kinds[] = {
         { .name = "UNIX and TCP", .depth = 7, .pipe_size = 65536, .is_unix = { 1, 0 } },
         { .name = "UNIX and UNIX", .depth = 6, .pipe_size = 65536, .is_unix = { 1, 1 } },
         { .name = "TCP and TCP, urgent bytes", .depth = 7, .pipe_size = 65536, .urgent = 1 },
+        { .name = "long bursts", .depth = 6, .pipe_size = 65536, .bulk = 3u << 20 },
+        { .name = "half-close off", .depth = 7, .pipe_size = 65536, .cut = 1 },
         { .name = "small pipes", .depth = 7, .pipe_size = 4096 },
         { .name = "no pipes", .depth = 7, .pipe_size = 0 },
         { .name = "no pipes, urgent bytes", .depth = 7, .pipe_size = 0, .urgent = 1 },
@@ -559,6 +575,7 @@ static void relay_all_interleavings(void **state) {
                               "timeouts { client = off client-fin = off } }\n"
                               "backend \"b\" { timeouts { server = off server-fin = off } "
                               "server \"s\" { address = \"127.0.0.1:9\" } }\n");
+        model->rig.conf->frontends[0].half_close = !kind->cut;
         rig_name(&model->rig.conf->frontends[0].listeners[0].addr);
         rig_start(&model->rig, 2, MODEL_PIPES);
         script.model = &model_kernel;
