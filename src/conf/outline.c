@@ -151,7 +151,9 @@ static void outline_unknown(struct outline *o, const struct outline_section *sec
                 snprintf(hint, sizeof(hint), " (did you mean '%s'?)", near->key);
         mistakes_add(o->mistakes, o->place, "unknown key '%s' %s%s; allowed: %s", outline_show(o, key),
                      outline_where(o, section), hint, schema_list(section->rows, list, sizeof(list)));
-        outline_drop(o, near ? near->key : "*");
+        /* Without a key that it resembles it is nothing that could be missed. */
+        if (near)
+                outline_drop(o, near->key);
         outline_skip(o, section->rows);
 }
 

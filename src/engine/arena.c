@@ -5,7 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Records are 64-byte aligned and slabs page-aligned: no two threads' records share a cache line by accident. */
+/* Slabs begin on a page; records that threads write all the time are aligned to cache lines by their types. */
 #define ARENA_PAGE 4096u
 
 static uint64_t arena_round(uint64_t n) {

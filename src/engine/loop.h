@@ -35,7 +35,7 @@ struct loop_record {
          * have been handed out and not done, whether or not the wait ever returned.
          */
         struct poller_event batch[LOOP_BATCH];
-};
+} __attribute__((aligned(64)));
 
 /* Links of a node, derived state: an array of these in process memory, zeroed. */
 struct loop_links {

@@ -26,8 +26,8 @@ static int accept_take_place(_Atomic uint32_t *counter, uint32_t max) {
 }
 
 /*
- * Takes a place in every limit for one session, or none at all.  The frontend's comes first: whoever stands still because of
- * that place, given back here, does so while all places are taken, and is taken up when a session ends.
+ * Takes a place in every limit for one session, or none at all.  The frontend's comes first: whoever stands still
+ * because of that place, given back here, does so while all places are taken, and is taken up when a session ends.
  */
 static int accept_reserve(struct env *env, const struct env_listener *listener) {
         struct env_shared *shared = env->shared;

@@ -83,7 +83,8 @@ static enum life_event connect_no_socket(struct env *env, struct session *sessio
                 return connect_failed(env, session, error);
         times = log_limit_ask(&env->socket_limit, env->loop.now_ms, CONNECT_LOG_MS);
         if (times)
-                log_warning(env->log, &context, "no socket for the connection to a server: %s; the client is reset (%u times)",
+                log_warning(env->log, &context,
+                            "no socket for the connection to a server: %s; the client is reset (%u times)",
                             strerror(error), times);
         session_note_end(session, ACCESS_NO_DESCRIPTORS, error);
         return LIFE_KILL;

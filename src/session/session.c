@@ -133,7 +133,7 @@ void session_event(struct env *env, uint64_t key, uint32_t events) {
                 return;
         }
         session = &env->shared->sessions[session_key_index(key)];
-        /* Given up, and perhaps taken again by another thread, since the kernel queued this event: the generation tells. */
+        /* It may have been given up, and taken again by another thread, since the kernel queued this event. */
         if (side >= SESSION_SIDES ||
             !session_key_fits(key, __atomic_load_n(&session->generation, __ATOMIC_ACQUIRE)))
                 return;

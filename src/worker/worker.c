@@ -46,15 +46,23 @@ static int worker_signals(void) {
         return fd < 0 ? -errno : fd;
 }
 
-static int worker_limits(const struct worker *worker, unsigned threads, struct limits *limits) {
+/* Works out threads and sessions.  Automatic threads are fewer where descriptors are too few for all. */
+static int worker_limits(const struct worker *worker, unsigned *wanted, struct limits *limits) {
         const struct conf *conf = worker->conf;
         uint64_t descriptors = limits_raise();
         size_t listeners = 0;
+        unsigned threads = conf->threads ? conf->threads : limits_cpus(), most = threads;
 
         for (size_t i = 0; i < conf->n_frontends; i++)
                 listeners += conf->frontends[i].n_listeners;
-        if (limits_fit(limits, descriptors, conf->max_connections, threads, listeners) == 0)
-                return 0;
+        if (threads > CONF_THREADS_MAX)
+                threads = CONF_THREADS_MAX;
+        for (unsigned least = conf->threads ? threads : 1; threads >= least; threads--)
+                if (limits_fit(limits, descriptors, conf->max_connections, threads, listeners) == 0) {
+                        *wanted = threads;
+                        return 0;
+                }
+        threads = conf->threads ? most : 1;
         if (conf->max_connections)
                 log_error(worker->log, LOG_NO_CONTEXT,
                           "max-connections = %" PRIu32 " needs a descriptor limit of %" PRIu64 ", but it is %" PRIu64
@@ -69,11 +77,11 @@ static int worker_limits(const struct worker *worker, unsigned threads, struct l
 }
 
 static int worker_start(struct worker *worker, const struct worker_hooks *hooks) {
-        unsigned threads = worker->conf->threads ? worker->conf->threads : limits_cpus();
         struct limits limits;
+        unsigned threads;
         int r;
 
-        r = worker_limits(worker, threads, &limits);
+        r = worker_limits(worker, &threads, &limits);
         if (r < 0)
                 return r;
         limits_grow_table(limits.descriptors);
