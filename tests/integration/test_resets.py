@@ -152,6 +152,37 @@ def _stalled_reader():
     pair.proxy.wait_fds(before + 8)
 
 
+def _late_reply(kinds, stopped, server_closes):
+    """The client has closed when the reply comes: its kernel answers with a reset, and the session ends."""
+    pair = pairs.Pair(kinds)
+    before = pair.proxy.fds()
+    for number in range(1, 6):
+        client, server = pair.relaying()
+        client.close()
+        tap.equal(server.recv(1), b"", "at the server")
+        if stopped:
+            pair.proxy.signal(signal.SIGSTOP)
+        server.sendall(b"too late")
+        if server_closes:
+            server.close()
+        if stopped:
+            pair.proxy.signal(signal.SIGCONT)
+        record = pair.proxy.wait_access(number, 3)[number - 1]
+        tap.check(record["end"] in ("client-fin", "client-reset"), f"end is {record['end']}")
+        if not server_closes:
+            tap.check(net.ending(server) in (None, RESET), "the server sees the end")
+            server.close()
+    pair.proxy.wait_fds(before + proxy.POOLED)
+
+
+for _front in ("tcp", "unix"):
+    for _stopped in (False, True):
+        for _closes in (False, True):
+            tap.case(f"{_front} to tcp: a reply to a client that has closed"
+                     f"{', and the end of the server' if _closes else ''}{', seen at once' if _stopped else ''}")(
+                lambda k=(_front, "tcp"), s=_stopped, c=_closes: _late_reply(k, s, c))
+
+
 @tap.case("many resets at once, in the middle of data, both ways")
 def _many():
     pair = pairs.Pair(("tcp", "tcp"), threads=2)
