@@ -46,6 +46,8 @@ static int flow_send(struct flow *flow) {
 
         if (!n)
                 return 0;
+        if (flow->chunk && n > flow->chunk)
+                n = flow->chunk;
         sent = send(flow->fd, flow_bytes(flow->stream, flow->sent), n < FLOW_CHUNK ? n : FLOW_CHUNK,
                     MSG_NOSIGNAL | MSG_DONTWAIT);
         if (sent > 0) {

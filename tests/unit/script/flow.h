@@ -24,6 +24,7 @@ struct flow {
         size_t window;          /* sends no further than so many bytes beyond what it got; 0: no such limit */
         size_t hold;            /* sends no further than this while it is held */
         size_t enough;
+        size_t chunk;           /* sends so much in one step at most; 0: no such limit */
         enum flow_end end;
         int wait_eof;           /* sends nothing before the other's FIN */
         int held, deaf;         /* deaf: does not read */
