@@ -41,7 +41,7 @@ enum life_event close_look(struct env *env, struct session *session) {
 
         /* What an AF_UNIX peer was sent stays readable after a close, so only TCP needs to be waited for. */
         for (int side = 0; side < SESSION_SIDES; side++)
-                if (!(session->flags & (SESSION_UNIX(side) | SESSION_LOST(side))) && sys_unsent(session->fd[side]) > 0)
+                if (!(session->flags & (SESSION_UNIX(side) | SESSION_LOST(side) | SESSION_DEAF(side))) && sys_unsent(session->fd[side]) > 0)
                         waiting = 1;
         if (!waiting)
                 return LIFE_FLUSHED;

@@ -37,6 +37,7 @@ void relay_lost(struct env *env, struct session *session, unsigned side, int err
          * side's pace, FIN and all.
          */
         if (error == EPIPE) {
+                session->flags |= SESSION_DEAF(side);
                 session_note_end(session, fin, error);
                 return;
         }

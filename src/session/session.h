@@ -20,7 +20,7 @@ enum session_side { SESSION_CLIENT, SESSION_SERVER, SESSION_SIDES };
 #define SESSION_LOST(side) (4u << (side))       /* that side is gone: reset, or an error on its socket */
 #define SESSION_LATE_OPTIONS 16u                /* the server socket has its SOCKOPT_LATER options */
 #define SESSION_RESET 32u                       /* both sides are to see a reset at the end */
-#define SESSION_CUT 64u                         /* half-close is off and the first FIN has been passed on */
+#define SESSION_DEAF(side) (64u << (side))      /* that side has closed and takes nothing any more */
 
 #define SESSION_NO_SERVER UINT16_MAX
 
