@@ -286,8 +286,8 @@ static int run_done(const struct run *run) {
 }
 
 /*
- * What the kernel has under way on loopback takes no time, but the kernel may be a moment late; and an acknowledgement may be
- * 40 ms late on purpose, which is waited for once, before virtual time passes in leaps.
+ * What the kernel has under way on loopback takes no time, but the kernel may be a moment late; and an
+ * acknowledgement may be 40 ms late on purpose, which is waited for once, before virtual time passes in leaps.
  */
 static int run_something_comes(struct run *run) {
         int far = run->released && !run->patient && wheel_timeout(&run->rig.env->loop.wheel, script.now_ms) > 500;
@@ -605,8 +605,10 @@ static void every_call_fails(void **state) {
                 uint64_t count = counted[faults[i].call];
 
                 /* A call that an undisturbed run makes not, a disturbed one may: it can fail each time. */
-                for (uint64_t nth = faults[i].soft == 2; nth <= count; nth = faults_next(nth, count, all ? 1000 : 4, 3), runs++)
+                for (uint64_t nth = faults[i].soft == 2; nth <= count; runs++) {
                         faults_one(cell, &faults[i], nth);
+                        nth = faults_next(nth, count, all ? 1000 : 4, 3);
+                }
         }
         print_message("# %s: %u runs\n", cell->name, runs);
 }

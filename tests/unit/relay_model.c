@@ -17,8 +17,8 @@
 
 /*
  * relay_move() against a kernel that is a model: two streams without a
- * descriptor.  Wherever a kernel could do one thing or another, and wherever the session waits and the world could go on
- * in several ways, the model chooses.  A run is one sequence of choices; all
+ * descriptor.  Wherever a kernel could do one thing or another, and wherever the session waits and
+ * the world could go on in several ways, the model chooses.  A run is one sequence of choices; all
  * sequences up to a depth are run, and what comes after the depth is the quiet end (FINs come, space frees).
  */
 
@@ -504,7 +504,8 @@ static void model_judge(struct model *model) {
                         if (side[i].delivered != side[!i].given)
                                 model_wrong(model, "bytes were lost");
                 }
-                if (resets == 1 && side[!i].reset && !side[i].gone && !model->late && side[i].delivered != side[!i].given)
+                if (resets == 1 && side[!i].reset && !side[i].gone && !model->late &&
+                    side[i].delivered != side[!i].given)
                         model_wrong(model, "bytes before a reset were lost");
                 if (resets && !model->kind->is_unix[i] && !side[i].gone && !side[i].linger)
                         model_wrong(model, "a reset was not passed on as one");
@@ -540,7 +541,8 @@ static void model_report(const struct model *model) {
         char text[256] = "";
 
         for (unsigned i = 0; i < model->at; i++)
-                snprintf(text + strlen(text), sizeof(text) - strlen(text), " %u/%u", model->choice[i], model->options[i]);
+                snprintf(text + strlen(text), sizeof(text) - strlen(text), " %u/%u", model->choice[i],
+                         model->options[i]);
         fail_msg("%s: %s, after the choices%s", model->kind->name, model->wrong, text);
 }
 

@@ -74,7 +74,8 @@ void rig_name(struct addr *addr) {
         int n;
 
         *addr = (struct addr){ .kind = ADDR_UNIX, .un.sun_family = AF_UNIX };
-        n = snprintf(addr->un.sun_path + 1, sizeof(addr->un.sun_path) - 1, "spliced-rig-%d-%u", (int)getpid(), number++);
+        n = snprintf(addr->un.sun_path + 1, sizeof(addr->un.sun_path) - 1, "spliced-rig-%d-%u", (int)getpid(),
+                     number++);
         addr->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
 }
 
@@ -200,7 +201,8 @@ const char *rig_look_empty(struct rig *rig) {
                 const struct session *session = &shared->sessions[i];
 
                 if (session->state != LIFE_CLOSED) {
-                        snprintf(rig->why, sizeof(rig->why), "session %u is still %s", i, life_state_name(session->state));
+                        snprintf(rig->why, sizeof(rig->why), "session %u is still %s", i,
+                                 life_state_name(session->state));
                         return rig->why;
                 }
                 if (shared->timers[i].slot || shared->links[i].ready)

@@ -15,7 +15,8 @@
  * kernel, unless a rule says that it fails or is cut short, or a model answers it.
  *
  * A kernel that says EAGAIN, or takes a part, sends an edge later.  So does the script: where a rule
- * with a number (not one for every call) told a lie about a registered descriptor, the next poller_wait() reports it anew.
+ * with a number (not one for every call) told a lie about a registered descriptor, the next poller_wait()
+ * reports it anew.
  *
  * One thread.  The seam has no argument for a context, hence the one global.
  */
