@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -82,7 +83,10 @@ class Proxy:
             head += f'access-log {{ to = "file:{self.access_path}" format = "{access}" }}\n'
         with open(self.path, "w", encoding="utf-8") as file:
             file.write(head + top + "\n" + config)
+        self.program = PROGRAM
         if user is not None:
+            # That user may have no way into the folder of the build.
+            self.program = shutil.copy(PROGRAM, f"{self.dir}/spliced")
             os.chown(self.dir, user, user)
         self.nofile, self.user, self.args, self.stderr = nofile, user, list(args), stderr
         self.process = None
@@ -93,7 +97,7 @@ class Proxy:
             self.start()
 
     def command(self, *args):
-        line = [PROGRAM, "--no-keeper", "-f", self.path, *args]
+        line = [self.program, "--no-keeper", "-f", self.path, *args]
         if self.nofile:
             line = ["/bin/sh", "-c", f'ulimit -n {self.nofile} && exec "$@"', "sh", *line]
         return line
