@@ -35,6 +35,7 @@ struct model_kind {
         const char *name;
         unsigned depth;
         int pipe_size;          /* 0: none to be had */
+        int scarce;             /* each pipe may be had or not */
         int urgent;             /* urgent bytes may come */
         int is_unix[2];
         int cut;                /* half-close is off */
@@ -286,7 +287,7 @@ static ssize_t model_splice(void *arg, int from, int to, size_t len) {
 static int model_make_pipe(void *arg, int ends[2]) {
         struct model *model = arg;
 
-        if (!model->kind->pipe_size)
+        if (!model->kind->pipe_size || (model->kind->scarce && model_choose(model, 2)))
                 return -EMFILE;
         for (int i = 0; i < MODEL_PIPES; i++)
                 if (!model->pipes[i].open) {
@@ -535,6 +536,9 @@ static void model_run(struct model *model) {
                 model_wrong(model, "the session does not end");
         if (!model->wrong)
                 model_judge(model);
+        /* A spare one left over would answer what the next run is to choose. */
+        if (model->kind->scarce)
+                pipe_pool_deinit(&model->rig.env->pipes);
 }
 
 static void model_report(const struct model *model) {
@@ -554,6 +558,7 @@ static const struct model_kind model_kinds[] = {
         { .name = "long bursts", .depth = 6, .pipe_size = 65536, .bulk = 3u << 20 },
         { .name = "half-close off", .depth = 7, .pipe_size = 65536, .cut = 1 },
         { .name = "small pipes", .depth = 7, .pipe_size = 4096 },
+        { .name = "scarce pipes", .depth = 8, .pipe_size = 65536, .scarce = 1 },
         { .name = "no pipes", .depth = 7, .pipe_size = 0 },
         { .name = "no pipes, urgent bytes", .depth = 7, .pipe_size = 0, .urgent = 1 },
 };
