@@ -236,14 +236,28 @@ static enum life_event relay_flush(struct env *env, struct session *session, uns
         return LIFE_NOTHING;
 }
 
+/* That side's connection is no more.  Whether it was reset, or closed after its FIN (EPIPE), only its error tells. */
+static void relay_gone(struct env *env, struct session *session, unsigned side) {
+        int error = 0;
+        socklen_t len = sizeof(error);
+
+        relay_busy(session, 1);
+        if (sys_getsockopt(session->fd[side], SOL_SOCKET, SO_ERROR, &error, &len) < 0 || !error)
+                error = ECONNRESET;
+        relay_lost(env, session, side, error);
+        relay_busy(session, 0);
+}
+
 static enum life_event relay_fin(struct env *env, struct session *session, unsigned side) {
         int r = 0;
 
         /* The second FIN goes out by the close that follows at once. */
         if (session->direction[!side].state != DIRECTION_SHUT)
                 r = sys_shutdown(session->fd[!side], SHUT_WR);
-        if (r < 0)
-                relay_lost(env, session, !side, r == -ENOTCONN ? ECONNRESET : -r);
+        if (r == -ENOTCONN)
+                relay_gone(env, session, !side);
+        else if (r < 0)
+                relay_lost(env, session, !side, -r);
         else
                 direction_shut(&session->direction[side]);
         deadline_arm(env, session);

@@ -49,7 +49,7 @@ struct model_side {
         uint64_t mark;          /* an urgent byte stood before this byte */
         int fin;                /* it has sent its FIN */
         int reset;              /* 1: with the error still to be reported; 2: reported, once, as kernels do */
-        int gone;               /* it has closed after its FIN: whatever is sent to it is lost */
+        int gone;               /* it has closed after its FIN: what is sent to it is lost; 2: the error was reported */
         int blocked;            /* it takes no more until the world says so */
         int shut;               /* we have passed a FIN on to it */
         int closed, linger;
@@ -180,6 +180,13 @@ static ssize_t model_recv(void *arg, int fd, void *buf, size_t len, int flags) {
         return (ssize_t)n;
 }
 
+/* Its FIN came before, and now it is not there any more. */
+static void model_leave(struct model *model, unsigned side) {
+        model->side[side].gone = 1;
+        model->side[side].blocked = 0;
+        model->side[side].pending |= POLLER_IN | POLLER_OUT | POLLER_RDHUP | POLLER_HUP | POLLER_ERR;
+}
+
 /* How many of len bytes the side takes, or what the call says instead. */
 static ssize_t model_writable(struct model *model, unsigned side, size_t len) {
         struct model_side *to = &model->side[side];
@@ -192,8 +199,10 @@ static ssize_t model_writable(struct model *model, unsigned side, size_t len) {
                 to->reset = 2;
                 return result;
         }
-        if (to->gone)
+        if (to->gone) {
+                to->gone = 2;
                 return -EPIPE;
+        }
         if (to->blocked)
                 return -EAGAIN;
         switch (model_choose(model, 4)) {
@@ -209,8 +218,8 @@ static ssize_t model_writable(struct model *model, unsigned side, size_t len) {
                 return -EAGAIN;
         default:
                 if (to->fin) {
-                        to->gone = 1;
-                        to->pending |= POLLER_HUP | POLLER_ERR;
+                        model_leave(model, side);
+                        to->gone = 2;
                         return -EPIPE;
                 }
                 model_arrive(model, side, MODEL_RESET, 0);
@@ -320,6 +329,8 @@ static int model_shutdown(void *arg, int fd, int how) {
         struct model *model = arg;
         unsigned side = (unsigned)(fd - MODEL_SOCKET);
 
+        if (model->side[side].fin && !model->side[side].gone && !model->side[side].reset && model_choose(model, 2))
+                model_leave(model, side);
         if (model->side[side].reset || model->side[side].gone)
                 return -ENOTCONN;
         if (how != SHUT_WR || model->side[side].shut)
@@ -361,7 +372,11 @@ static int model_getsockopt(void *arg, int fd, int level, int name, void *value,
 
         if (level != SOL_SOCKET || name != SO_ERROR)
                 return -ENOPROTOOPT;
-        *(int *)value = model->side[fd - MODEL_SOCKET].reset == 1 ? ECONNRESET : 0;
+        *(int *)value = model->side[fd - MODEL_SOCKET].reset == 1  ? ECONNRESET
+                        : model->side[fd - MODEL_SOCKET].gone == 1 ? EPIPE
+                                                                   : 0;
+        if (model->side[fd - MODEL_SOCKET].gone)
+                model->side[fd - MODEL_SOCKET].gone = 2;
         if (model->side[fd - MODEL_SOCKET].reset)
                 model->side[fd - MODEL_SOCKET].reset = 2;
         return 0;
@@ -449,7 +464,7 @@ static int model_stalls(const struct model *model) {
 static int model_world(struct model *model) {
         struct { unsigned side; int what; } can[16];
         unsigned n = 0, chosen;
-        enum { UNBLOCK = 100, TIME };
+        enum { UNBLOCK = 100, LEAVE, TIME };
 
         if (model->session->state == LIFE_RELAYING) {
                 for (unsigned side = 0; side < 2; side++)
@@ -460,6 +475,9 @@ static int model_world(struct model *model) {
                                 if (!model->side[side].fin && !model->side[side].reset)
                                         can[n].side = side, can[n++].what = what;
         }
+        for (unsigned side = 0; side < 2; side++)
+                if (model->side[side].fin && !model->side[side].gone && !model->side[side].reset)
+                        can[n].side = side, can[n++].what = LEAVE;
         if (model->session->close_ms || model->session->until_ms)
                 can[n].side = 0, can[n++].what = TIME;
         if (!n)
@@ -468,6 +486,8 @@ static int model_world(struct model *model) {
         if (can[chosen].what == UNBLOCK) {
                 model->side[can[chosen].side].blocked = 0;
                 model->side[can[chosen].side].pending |= POLLER_OUT;
+        } else if (can[chosen].what == LEAVE) {
+                model_leave(model, can[chosen].side);
         } else if (can[chosen].what != TIME) {
                 model_arrive(model, can[chosen].side, (enum model_arrival)can[chosen].what,
                              model->kind->bulk ? model->kind->bulk : MODEL_BULK);
