@@ -7,7 +7,7 @@ import time
 
 from lib import data, net, peers, programs, proxy, tap
 
-SIZE = 512 << 20
+SIZE = 256 << 20
 
 
 class _SlowControl:
@@ -81,6 +81,7 @@ def _iperf(hops, threads, *options, slow_control=True):
 for _hops_n, _how in ((1, "one hop, TCP to TCP"), (2, "two proxies, TCP to AF_UNIX to TCP")):
     tap.case(f"{_how}: up")(lambda n=_hops_n: _iperf(n, 1))
     tap.case(f"{_how}: down")(lambda n=_hops_n: _iperf(n, 1, "-R", slow_control=False))
-    tap.case(f"{_how}: four streams down, two threads")(lambda n=_hops_n: _iperf(n, 2, "-R", "-P", "4", slow_control=False))
+    # Down with several streams an iperf3 server sends some blocks more than asked, for which the client does not wait.
+    tap.case(f"{_how}: four streams up, two threads")(lambda n=_hops_n: _iperf(n, 2, "-P", "4"))
 
 tap.run()

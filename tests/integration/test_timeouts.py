@@ -6,7 +6,8 @@ import time
 
 from lib import data, net, pairs, peers, proxy, tap
 
-SHORT = 400             # ms: the timeout under test; the others stay at their long defaults
+SHORT = 300 * min(proxy.slowness(), 3)    # ms: the timeout under test; the others stay at their long defaults
+STEP = SHORT / 3750                       # seconds between two signs of life, a good deal less
 SMALL = "socket { sndbuf = 32K rcvbuf = 32K }\n"
 
 
@@ -82,26 +83,26 @@ def _broken(sock):
 
 @tap.case("`client-fin` and `server-fin` wait while something moves in the other direction")
 def _fin_moves():
-    pair = pairs.Pair(("tcp", "tcp"), top="timeouts { client-fin = 400ms server-fin = 400ms }\n")
+    pair = pairs.Pair(("tcp", "tcp"), top=f"timeouts {{ client-fin = {SHORT}ms server-fin = {SHORT}ms }}\n")
     for first, second in ((0, 1), (1, 0)):
         ends = pair.session()
         pairs.finish(ends[first])
-        for _ in range(10):
-            time.sleep(0.12)
+        for _ in range(8):
+            time.sleep(STEP)
             ends[second].sendall(b"more")
         ends[second].close()
-        tap.equal(net.read_all(ends[first]), (b"more" * 10, None), "all that came")
+        tap.equal(net.read_all(ends[first]), (b"more" * 8, None), "all that came")
         ends[first].close()
     tap.equal([record["end"] for record in pair.proxy.wait_access(2)], ["client-fin", "server-fin"], "ends")
 
 
 @pairs.each("`session`: a busy session ends too")
 def _session(kinds):
-    pair = pairs.Pair(kinds, frontend="timeouts { session = 700ms }")
+    pair = pairs.Pair(kinds, frontend="timeouts { session = 500ms }")
     client, server = pair.session()
     start = time.monotonic()
     threading.Thread(target=_busy, args=(server,), daemon=True).start()
-    _is_reset(pair, 0, _ended(pair, client, start, "session-timeout", least=690))
+    _is_reset(pair, 0, _ended(pair, client, start, "session-timeout", least=490))
 
 
 def _busy(sock):
@@ -117,10 +118,10 @@ def _one_way(kinds, sending):
     pair = pairs.Pair(kinds, top=f"timeouts {{ client = {SHORT}ms server = {SHORT}ms }}\n")
     ends = pair.session()
     total = b""
-    for number in range(12):
+    for number in range(8):
         ends[sending].sendall(b"%d " % number)
         total += b"%d " % number
-        time.sleep(0.12)
+        time.sleep(STEP)
     pairs.finish(ends[sending])
     ends[1 - sending].close() if net.read_all(ends[1 - sending]) == (total, None) else tap.check(False, "bytes were lost")
     tap.equal(pair.proxy.wait_access(1)[0]["end"], ("client-fin", "server-fin")[sending], "end")
@@ -182,7 +183,7 @@ def _slow_reader():
 def _stays():
     pair = pairs.Pair(("tcp", "tcp"), top="timeouts { client = off server = off client-fin = off session = off }\n")
     client, server = pair.session()
-    time.sleep(1.0)
+    time.sleep(0.7)
     client.sendall(b"still")
     tap.equal(net.read_exactly(server, 5), b"still", "at the server")
     tap.equal(pair.proxy.access(), [], "access log")
@@ -190,7 +191,7 @@ def _stays():
 
 @tap.case("a frontend's own timeout overrides the top level's, key by key")
 def _override():
-    pair = pairs.Pair(("tcp", "tcp"), top="timeouts { client = 1h session = 1s }\n",
+    pair = pairs.Pair(("tcp", "tcp"), top="timeouts { client = 1h session = 10s }\n",
                       frontend=f"timeouts {{ client = {SHORT}ms }}")
     client, _ = pair.session()
     _ended(pair, client, time.monotonic(), "client-timeout")
