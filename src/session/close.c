@@ -40,9 +40,12 @@ enum life_event close_look(struct env *env, struct session *session) {
         int waiting = 0;
 
         /* What an AF_UNIX peer was sent stays readable after a close, so only TCP needs to be waited for. */
-        for (int side = 0; side < SESSION_SIDES; side++)
-                if (!(session->flags & (SESSION_UNIX(side) | SESSION_LOST(side) | SESSION_DEAF(side))) && sys_unsent(session->fd[side]) > 0)
+        for (int side = 0; side < SESSION_SIDES; side++) {
+                unsigned spared = SESSION_UNIX(side) | SESSION_LOST(side) | SESSION_DEAF(side);
+
+                if (!(session->flags & spared) && sys_unsent(session->fd[side]) > 0)
                         waiting = 1;
+        }
         if (!waiting)
                 return LIFE_FLUSHED;
         session->pause_ms = session->pause_ms ? (uint16_t)(session->pause_ms * 2) : 1;
