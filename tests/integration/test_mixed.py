@@ -138,7 +138,7 @@ def _mixed(threads):
         worker.result()
     tap.note(f"{load.done}")
     tap.check(len(load.done) >= 8, f"every kind had its turn: {load.done}")
-    running.wait_fds(before + proxy.POOLED * threads)
+    running.wait_fds(before)
     running.check_idle("the load is over", 0.5)
     odd = running.log_lines(r"\binternal\b|bug|assert|ILLEGAL|illegal")
     tap.equal(odd, [], "odd lines in the log")

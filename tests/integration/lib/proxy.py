@@ -89,6 +89,7 @@ class Proxy:
             self.program = shutil.copy(PROGRAM, f"{self.dir}/spliced")
             os.chown(self.dir, user, user)
         self.nofile, self.user, self.args, self.stderr = nofile, user, list(args), stderr
+        self.threads_wanted = threads
         self.process = None
         self.expected = 0
         own = re.search(r'^log \{ to = "file:([^"]+)"', top, re.M)
@@ -201,12 +202,17 @@ class Proxy:
     # What it costs
 
     def fds(self):
-        return len(os.listdir(f"/proc/{self.pid}/fd"))
+        """How many descriptors it holds, pipes apart."""
+        return sum(self.fd_kinds().values()) - self.pipes()
+
+    def pipes(self):
+        """How many descriptors of pipes it holds."""
+        return self.fd_kinds().get("pipe", 0)
 
     def wait_fds(self, most, timeout=10.0):
-        """Waits until it holds no more than `most` descriptors."""
-        wait_for(lambda: self.fds() <= most, lambda: f"{self.fds()} descriptors, wanted at most {most}: {self.fd_kinds()}",
-                 timeout)
+        """Waits until it holds no more than `most` descriptors, and but such pipes as its threads may keep for later."""
+        wait_for(lambda: self.fds() <= most and self.pipes() <= POOLED * (self.threads_wanted or 1),
+                 lambda: f"{self.fds()} descriptors, wanted at most {most}: {self.fd_kinds()}", timeout)
 
     def fd_kinds(self):
         kinds = {}
