@@ -78,3 +78,20 @@ AC_DEFUN([SPLICED_SYSTEMD], [
   AM_CONDITIONAL([WITH_SYSTEMD], [test -n "$systemdsystemunitdir"])
   AS_IF([test -n "$systemdsystemunitdir"], [spliced_systemd=$systemdsystemunitdir], [spliced_systemd=no])
 ])
+
+# --with-libsystemd[=auto|yes|no]: talking to the service manager (readiness, watchdog, socket activation).
+AC_DEFUN([SPLICED_LIBSYSTEMD], [
+  AC_ARG_WITH([libsystemd],
+    [AS_HELP_STRING([--with-libsystemd], [readiness, watchdog and socket activation by libsystemd @<:@auto@:>@])],
+    [], [with_libsystemd=auto])
+  have_libsystemd=no
+  AS_CASE([$with_libsystemd],
+    [no], [],
+    [yes|auto], [
+      PKG_CHECK_MODULES([LIBSYSTEMD], [libsystemd >= 246], [have_libsystemd=yes], [
+        AS_IF([test "$with_libsystemd" = yes],
+          [AC_MSG_ERROR([libsystemd 246 is missing: install libsystemd-dev, or configure --without-libsystemd])])])
+    ],
+    [AC_MSG_ERROR([--with-libsystemd takes yes, no or auto, not '$with_libsystemd'])])
+  AM_CONDITIONAL([HAVE_LIBSYSTEMD], [test "$have_libsystemd" = yes])
+])

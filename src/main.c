@@ -1,14 +1,21 @@
 /* SPDX-License-Identifier: ISC */
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "conf/conf.h"
 #include "config.h"
 #include "keeper/keeper.h"
+#include "keeper/upgrade.h"
 
 #define MAIN_DEFAULT_FILE SYSCONFDIR "/spliced.conf"
+
+/* Long options that have no short one. */
+enum { MAIN_NO_KEEPER = 256, MAIN_CHECK_UPGRADE, MAIN_RESUME };
 
 enum main_mode { MAIN_SERVE, MAIN_TEST, MAIN_PRINT };
 
@@ -29,7 +36,18 @@ static void main_usage(FILE *out) {
               out);
 }
 
-static int main_config(enum main_mode mode, const char *path, const struct keeper_options *options) {
+/* In the background the working directory is another one, and a reload has to find the file again. */
+static const char *main_absolute(const char *path, char *buf, size_t size) {
+        char here[PATH_MAX];
+
+        if (path[0] == '/' || !getcwd(here, sizeof(here)) || (size_t)snprintf(buf, size, "%s/%s", here, path) >= size)
+                return path;
+        return buf;
+}
+
+static int main_config(enum main_mode mode, struct keeper_options *options) {
+        char absolute[2 * PATH_MAX];
+        const char *path = options->path;
         struct conf *conf;
         int r;
 
@@ -40,8 +58,11 @@ static int main_config(enum main_mode mode, const char *path, const struct keepe
                 fprintf(stderr, "spliced: cannot read %s: %s\n", path, strerror(-r));
                 return KEEPER_USAGE;
         }
-        if (mode == MAIN_SERVE)
+        if (mode == MAIN_SERVE) {
+                if (options->background)
+                        options->path = main_absolute(path, absolute, sizeof(absolute));
                 return keeper_run(conf, options);
+        }
         if (mode == MAIN_PRINT) {
                 r = conf_print(conf, stdout);
                 if (r >= 0 && fflush(stdout) != 0)
@@ -55,20 +76,21 @@ static int main_config(enum main_mode mode, const char *path, const struct keepe
 
 int main(int argc, char **argv) {
         static const struct option long_options[] = {
-                { "no-keeper", no_argument, NULL, 'n' },
+                { "no-keeper", no_argument, NULL, MAIN_NO_KEEPER },
+                { UPGRADE_CHECK_OPTION, required_argument, NULL, MAIN_CHECK_UPGRADE },
+                { UPGRADE_RESUME_OPTION, required_argument, NULL, MAIN_RESUME },
                 { "help", no_argument, NULL, 'h' },
                 { "version", no_argument, NULL, 'V' },
                 { 0 },
         };
-        struct keeper_options options = { 0 };
+        struct keeper_options options = { .path = MAIN_DEFAULT_FILE, .argv = argv };
         enum main_mode mode = MAIN_SERVE;
-        const char *path = MAIN_DEFAULT_FILE;
-        int option;
+        int option, resume = -1;
 
         while ((option = getopt_long(argc, argv, "f:tTDvVh", long_options, NULL)) != -1) {
                 switch (option) {
                 case 'f':
-                        path = optarg;
+                        options.path = optarg;
                         break;
                 case 't':
                         mode = MAIN_TEST;
@@ -82,7 +104,13 @@ int main(int argc, char **argv) {
                 case 'v':
                         options.verbose++;
                         break;
-                case 'n':
+                case MAIN_NO_KEEPER:
+                        options.alone = 1;
+                        break;
+                case MAIN_CHECK_UPGRADE:
+                        return upgrade_can(optarg);
+                case MAIN_RESUME:
+                        resume = atoi(optarg);
                         break;
                 case 'V':
                         puts(PACKAGE_STRING);
@@ -100,5 +128,5 @@ int main(int argc, char **argv) {
                 main_usage(stderr);
                 return KEEPER_USAGE;
         }
-        return main_config(mode, path, &options);
+        return resume >= 0 ? (int)keeper_resume(resume, &options) : main_config(mode, &options);
 }

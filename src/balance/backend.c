@@ -2,7 +2,6 @@
 #include "balance/backend.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,22 +11,16 @@ static const struct balance_algorithm *const backend_algorithms[] = {
         [CONF_ROUNDROBIN] = &roundrobin_algorithm,
 };
 
-int backend_init(struct backend *backend, const struct conf_backend *conf, const struct arena *arena, uint32_t first) {
-        struct server_record *records = arena_slab(arena, ARENA_SERVERS);
-
+int backend_init(struct backend *backend, const struct conf_backend *conf, const struct arena *arena,
+                 const uint16_t *slots) {
         *backend = (struct backend){ .conf = conf, .algorithm = backend_algorithms[conf->balance],
-                                     .records = records + first, .first = first, .lock = PTHREAD_MUTEX_INITIALIZER };
-        backend->eligible = calloc(conf->n_servers, 1);
-        if (!backend->eligible)
+                                     .records = arena_slab(arena, ARENA_SERVERS), .lock = PTHREAD_MUTEX_INITIALIZER };
+        backend->eligible = calloc(conf->n_servers + 1, 1);
+        backend->slots = calloc(conf->n_servers + 1, sizeof(*backend->slots));
+        if (!backend->eligible || !backend->slots)
                 return -ENOMEM;
-        for (size_t i = 0; i < conf->n_servers; i++) {
-                struct server_record *record = &backend->records[i];
-
-                snprintf(record->backend, sizeof(record->backend), "%s", conf->name);
-                snprintf(record->name, sizeof(record->name), "%s", conf->servers[i].name);
-                if (conf->servers[i].addr.kind != ADDR_HOST)
-                        record->addr = conf->servers[i].addr;
-        }
+        if (conf->n_servers)
+                memcpy(backend->slots, slots, conf->n_servers * sizeof(*slots));
         return backend->algorithm->init(backend);
 }
 
@@ -35,18 +28,19 @@ void backend_deinit(struct backend *backend) {
         if (backend->algorithm)
                 backend->algorithm->deinit(backend);
         free(backend->eligible);
+        free(backend->slots);
         *backend = (struct backend){ 0 };
 }
 
 static int backend_usable(const struct backend *backend, size_t i) {
         const struct conf_server *server = &backend->conf->servers[i];
 
-        return !server->disabled && server->weight > 0 && backend->records[i].addr.kind != ADDR_NONE;
+        return !server->disabled && server->weight > 0 && backend->records[backend->slots[i]].addr.kind != ADDR_NONE;
 }
 
-static int backend_tried(size_t i, const uint16_t *tried, unsigned n) {
+static int backend_tried(uint16_t slot, const uint16_t *tried, unsigned n) {
         for (unsigned k = 0; k < n; k++)
-                if (tried[k] == i)
+                if (tried[k] == slot)
                         return 1;
         return 0;
 }
@@ -59,7 +53,7 @@ static size_t backend_mark(struct backend *backend, int backup, const uint16_t *
                 int fits = backend->conf->servers[i].backup == backup && backend_usable(backend, i);
 
                 *usable += (size_t)fits;
-                backend->eligible[i] = fits && !(n && backend_tried(i, tried, n));
+                backend->eligible[i] = fits && !(n && backend_tried(backend->slots[i], tried, n));
                 eligible += backend->eligible[i];
         }
         return eligible;
@@ -71,7 +65,7 @@ int backend_pick(struct backend *backend, const uint16_t *tried, unsigned n, str
 
         pthread_mutex_lock(&backend->lock);
         if (backend_mark(backend, 0, tried, n, &usable) || backend_mark(backend, 1, tried, n, &usable)) {
-                server = (int)backend->algorithm->pick(backend);
+                server = backend->slots[backend->algorithm->pick(backend)];
                 *addr = backend->records[server].addr;
                 atomic_fetch_add_explicit(&backend->records[server].sessions, 1, memory_order_relaxed);
                 atomic_fetch_add_explicit(&backend->records[server].sessions_total, 1, memory_order_relaxed);
@@ -81,18 +75,18 @@ int backend_pick(struct backend *backend, const uint16_t *tried, unsigned n, str
         return server;
 }
 
-void backend_release(struct backend *backend, unsigned server) {
-        atomic_fetch_sub_explicit(&backend->records[server].sessions, 1, memory_order_relaxed);
+void backend_release(struct backend *backend, unsigned slot) {
+        atomic_fetch_sub_explicit(&backend->records[slot].sessions, 1, memory_order_relaxed);
 }
 
-void backend_set_address(struct backend *backend, unsigned server, const struct addr *addr) {
+void backend_set_address(struct backend *backend, unsigned slot, const struct addr *addr) {
         pthread_mutex_lock(&backend->lock);
-        backend->records[server].addr = *addr;
+        backend->records[slot].addr = *addr;
         pthread_mutex_unlock(&backend->lock);
 }
 
-void backend_address(struct backend *backend, unsigned server, struct addr *addr) {
+void backend_address(struct backend *backend, unsigned slot, struct addr *addr) {
         pthread_mutex_lock(&backend->lock);
-        *addr = backend->records[server].addr;
+        *addr = backend->records[slot].addr;
         pthread_mutex_unlock(&backend->lock);
 }

@@ -17,12 +17,18 @@
  * held for the choice alone.
  */
 
-#define SERVER_NAME_SIZE 64
+#define SERVER_NAME_SIZE (CONF_NAME_MAX + 1)
+#define SERVER_TEXT_SIZE 320
 
-/* Record of slab ARENA_SERVERS, one a server.  addr is guarded by the backend's lock. */
+/*
+ * Record of slab ARENA_SERVERS, one a server: its slot.  Sessions name servers by slot, so that
+ * they outlive the config in which the server stood.  addr is guarded by the backend's lock.
+ */
 struct server_record {
-        char backend[SERVER_NAME_SIZE];         /* with name: how a later config finds it (cut to fit) */
+        uint32_t used;                          /* the slot is some server's */
+        uint32_t backend;                       /* slot of its backend */
         char name[SERVER_NAME_SIZE];
+        char text[SERVER_TEXT_SIZE];            /* the address as written */
         struct addr addr;                       /* ADDR_NONE while a host name has not been resolved */
         _Atomic uint32_t sessions;              /* that hold it now */
         _Atomic uint64_t sessions_total;
@@ -43,18 +49,20 @@ struct balance_algorithm {
 struct backend {
         const struct conf_backend *conf;                /* borrowed */
         const struct balance_algorithm *algorithm;
-        struct server_record *records;                  /* conf->n_servers of them, in the arena */
-        uint32_t first;                                 /* the number of records[0] in the slab */
+        struct server_record *records;                  /* slab ARENA_SERVERS */
+        uint16_t *slots;                                /* of conf->servers, in their order; owned */
         pthread_mutex_t lock;
         uint8_t *eligible;                              /* scratch for one choice, by server */
         void *state;                                    /* the algorithm's */
+        void *ghost;                                    /* conf, where the caller made it from a record */
 };
 
 /*
- * Prepares a backend whose records begin at number `first` of the slab; they are zero when new.
- * Returns 0 or -errno.  backend_deinit() is fine on a zeroed or failed one.
+ * Prepares a backend whose servers have these slots (copied).  The records are
+ * filled already.  Returns 0 or -errno.  backend_deinit() is fine on a zeroed or failed one.
  */
-int backend_init(struct backend *backend, const struct conf_backend *conf, const struct arena *arena, uint32_t first);
+int backend_init(struct backend *backend, const struct conf_backend *conf, const struct arena *arena,
+                 const uint16_t *slots);
 void backend_deinit(struct backend *backend);
 
 /* Outcomes of backend_pick() other than a server. */
@@ -62,20 +70,20 @@ void backend_deinit(struct backend *backend);
 #define BACKEND_ALL_TRIED (-2)          /* each usable one is among those tried */
 
 /*
- * Chooses a server that is not among the n in `tried`: one that is no backup where
+ * Chooses a server that is not among the n slots in `tried`: one that is no backup where
  * there is one, else a backup.  On success the session counts as the server's
  * (give it back by backend_release()) and *addr is the address to connect to.
- * Returns the server's index in the backend, or one of the outcomes above.
+ * Returns the server's slot, or one of the outcomes above.
  */
 int backend_pick(struct backend *backend, const uint16_t *tried, unsigned n, struct addr *addr);
 
-/* A session has let go of the server. */
-void backend_release(struct backend *backend, unsigned server);
+/* A session has let go of the server in that slot. */
+void backend_release(struct backend *backend, unsigned slot);
 
 /* Puts a resolved address in place; sessions that have the old one keep it. */
-void backend_set_address(struct backend *backend, unsigned server, const struct addr *addr);
+void backend_set_address(struct backend *backend, unsigned slot, const struct addr *addr);
 
 /* Copies the server's present address. */
-void backend_address(struct backend *backend, unsigned server, struct addr *addr);
+void backend_address(struct backend *backend, unsigned slot, struct addr *addr);
 
 #endif

@@ -7,7 +7,7 @@
 /* backend->state: one credit a server. */
 
 static int roundrobin_init(struct backend *backend) {
-        backend->state = calloc(backend->conf->n_servers, sizeof(int32_t));
+        backend->state = calloc(backend->conf->n_servers + 1, sizeof(int32_t));
         return backend->state ? 0 : -ENOMEM;
 }
 

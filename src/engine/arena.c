@@ -51,6 +51,23 @@ fail:;
         return r;
 }
 
+int arena_attach(struct arena *arena, int fd) {
+        struct arena_head head;
+        void *map;
+
+        *arena = ARENA_NULL;
+        if (pread(fd, &head, sizeof(head), 0) != (ssize_t)sizeof(head) || head.magic != ARENA_MAGIC)
+                return -EINVAL;
+        if (head.layout != ARENA_LAYOUT || head.slabs != ARENA_SLABS)
+                return -EPROTONOSUPPORT;
+        map = mmap(NULL, head.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+        if (map == MAP_FAILED)
+                return -errno;
+        arena->fd = fd;
+        arena->head = map;
+        return 0;
+}
+
 void arena_deinit(struct arena *arena) {
         if (arena->head)
                 munmap(arena->head, arena->head->size);
@@ -67,11 +84,13 @@ uint32_t arena_count(const struct arena *arena, enum arena_slab slab) {
         return arena->head->extents[slab].count;
 }
 
-int arena_list_init(struct arena_list *list, uint32_t count) {
-        void *map = mmap(NULL, (count + 1) * sizeof(uint32_t), PROT_READ | PROT_WRITE,
+int arena_list_init(struct arena_list *list, const struct arena *arena, enum arena_slab slab) {
+        struct arena_extent *extent = &arena->head->extents[slab];
+        void *map = mmap(NULL, (extent->count + 1) * sizeof(uint32_t), PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-        *list = (struct arena_list){ .lock = PTHREAD_MUTEX_INITIALIZER, .free = ARENA_NONE, .count = count };
+        *list = (struct arena_list){ .lock = PTHREAD_MUTEX_INITIALIZER, .used = &extent->used, .free = ARENA_NONE,
+                                     .count = extent->count };
         if (map == MAP_FAILED)
                 return -errno;
         list->next = map;
@@ -91,8 +110,8 @@ uint32_t arena_list_take(struct arena_list *list) {
         if (list->free != ARENA_NONE) {
                 index = list->free;
                 list->free = list->next[index];
-        } else if (list->fresh < list->count)
-                index = list->fresh++;
+        } else if (*list->used < list->count)
+                index = (*list->used)++;
         pthread_mutex_unlock(&list->lock);
         return index;
 }
@@ -108,7 +127,7 @@ uint32_t arena_list_bound(struct arena_list *list) {
         uint32_t bound;
 
         pthread_mutex_lock(&list->lock);
-        bound = list->fresh;
+        bound = *list->used;
         pthread_mutex_unlock(&list->lock);
         return bound;
 }

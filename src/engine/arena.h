@@ -20,7 +20,8 @@
 #define ARENA_NONE UINT32_MAX   /* no record */
 
 enum arena_slab {
-        ARENA_THREADS, ARENA_LISTENERS, ARENA_PIPES, ARENA_SERVERS, ARENA_SESSIONS, ARENA_TRIES,
+        ARENA_CONTROL, ARENA_THREADS, ARENA_LISTENERS, ARENA_FRONTENDS, ARENA_BACKENDS, ARENA_SERVERS, ARENA_PIPES,
+        ARENA_SESSIONS, ARENA_TRIES,
         ARENA_SLABS
 };
 
@@ -28,6 +29,8 @@ struct arena_extent {
         uint64_t offset;        /* from the arena's start */
         uint32_t size;          /* of a record, in bytes */
         uint32_t count;         /* of records */
+        uint32_t used;          /* records from here on were never given out */
+        uint32_t unused;
 };
 
 /* The first bytes of the arena. */
@@ -54,6 +57,12 @@ struct arena {
  */
 int arena_init(struct arena *arena, const uint32_t sizes[ARENA_SLABS], const uint32_t counts[ARENA_SLABS]);
 
+/*
+ * Maps an arena that another process made, by its memfd, which the arena owns from
+ * then on.  Returns 0; -EPROTONOSUPPORT where its layout is not this binary's; -EINVAL where it is no arena; -errno.
+ */
+int arena_attach(struct arena *arena, int fd);
+
 /* Unmaps and closes.  Idempotent. */
 void arena_deinit(struct arena *arena);
 
@@ -69,13 +78,16 @@ uint32_t arena_count(const struct arena *arena, enum arena_slab slab);
 struct arena_list {
         pthread_mutex_t lock;
         uint32_t *next;         /* owned mapping of `count` links, touched only as records come back */
+        uint32_t *used;         /* in the arena: the bound that a successor walks to */
         uint32_t free;          /* the first free one that came back, or ARENA_NONE */
-        uint32_t fresh;         /* records from here on were never given out */
         uint32_t count;
 };
 
-/* An empty list over `count` records.  Returns 0 or -errno. */
-int arena_list_init(struct arena_list *list, uint32_t count);
+/*
+ * Prepares the list of a slab.  All records that were ever given out count as
+ * taken: whoever adopts an arena gives the free ones back.  Returns 0 or -errno.
+ */
+int arena_list_init(struct arena_list *list, const struct arena *arena, enum arena_slab slab);
 
 /* Frees what the list itself holds. */
 void arena_list_deinit(struct arena_list *list);

@@ -100,6 +100,18 @@ static void loop_event(struct loop *loop, uint64_t key, uint32_t events) {
                 loop->handlers->wake(loop->owner);
 }
 
+static void loop_handle(struct loop *loop, struct poller_event *event) {
+        loop_event(loop, event->key, event->events);
+        atomic_signal_fence(memory_order_seq_cst);
+        event->events = 0;
+}
+
+void loop_replay(struct loop *loop) {
+        for (int i = 0; i < LOOP_BATCH; i++)
+                if (loop->record->batch[i].events)
+                        loop_handle(loop, &loop->record->batch[i]);
+}
+
 static void loop_ready_round(struct loop *loop) {
         loop->round_last = loop->last;
         while (loop->round_last) {
@@ -125,11 +137,8 @@ int loop_round(struct loop *loop, int max_wait_ms) {
         loop->now_ms = sys_clock_ms();
         record->beat_ms = loop->now_ms;
 
-        for (int i = 0; i < n; i++) {
-                loop_event(loop, record->batch[i].key, record->batch[i].events);
-                atomic_signal_fence(memory_order_seq_cst);
-                record->batch[i].events = 0;
-        }
+        for (int i = 0; i < n; i++)
+                loop_handle(loop, &record->batch[i]);
         loop_ready_round(loop);
         while ((node = wheel_expire(&loop->wheel, loop->now_ms)) != WHEEL_NONE)
                 loop->handlers->expire(loop->owner, node);

@@ -82,6 +82,12 @@ void loop_init(struct loop *loop, struct loop_record *record, const struct loop_
 /* Runs rounds until loop_stop().  Returns 0, or -errno where waiting failed. */
 int loop_run(struct loop *loop);
 
+/*
+ * Handles what a former process was told and may not have done: every event in the record's batch that is not
+ * cleared.  One that was done, or that is out of date, does no harm.  To be called before the first round.
+ */
+void loop_replay(struct loop *loop);
+
 /* One round; waits for at most max_wait_ms (-1: until something happens).  For tests and loop_run().  0 or -errno. */
 int loop_round(struct loop *loop, int max_wait_ms);
 

@@ -10,7 +10,7 @@
 int pipe_store_init(struct pipe_store *store, const struct arena *arena, uint64_t big_budget) {
         *store = (struct pipe_store){ .records = arena_slab(arena, ARENA_PIPES), .big_size = PIPE_BIG_SIZE };
         store->big_max = (uint32_t)(big_budget / store->big_size);
-        return arena_list_init(&store->list, arena_count(arena, ARENA_PIPES));
+        return arena_list_init(&store->list, arena, ARENA_PIPES);
 }
 
 void pipe_store_deinit(struct pipe_store *store) {

@@ -67,7 +67,7 @@ static int resolve_server(struct resolve *resolve, struct backend *backend, size
         addr.len = found->ai_addrlen;
         freeaddrinfo(found);
         addr_unmap(&addr);
-        backend_set_address(backend, (unsigned)i, &addr);
+        backend_set_address(backend, backend->slots[i], &addr);
         log_info(resolve->log, &context, "the server's name resolves to %s",
                  addr_format(&addr.sa, addr.len, text, sizeof(text)));
         return 1;
@@ -78,12 +78,12 @@ static size_t resolve_round(struct resolve *resolve, int first) {
         size_t missing = 0;
 
         for (size_t b = 0; b < resolve->n; b++)
-                for (size_t i = 0; i < resolve->backends[b].conf->n_servers; i++) {
+                for (size_t i = 0; resolve->backends[b].conf && i < resolve->backends[b].conf->n_servers; i++) {
                         struct addr addr;
 
                         if (resolve->backends[b].conf->servers[i].addr.kind != ADDR_HOST)
                                 continue;
-                        backend_address(&resolve->backends[b], (unsigned)i, &addr);
+                        backend_address(&resolve->backends[b], resolve->backends[b].slots[i], &addr);
                         if (addr.kind == ADDR_NONE)
                                 missing += !resolve_server(resolve, &resolve->backends[b], i, first);
                 }
@@ -114,7 +114,7 @@ static void *resolve_main(void *arg) {
 
 static int resolve_needed(const struct backend *backends, size_t n) {
         for (size_t b = 0; b < n; b++)
-                for (size_t i = 0; i < backends[b].conf->n_servers; i++)
+                for (size_t i = 0; backends[b].conf && i < backends[b].conf->n_servers; i++)
                         if (backends[b].conf->servers[i].addr.kind == ADDR_HOST)
                                 return 1;
         return 0;

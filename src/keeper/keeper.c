@@ -2,77 +2,512 @@
 #include "keeper/keeper.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include "base/clock.h"
+#include "config.h"
+#include "engine/loop.h"
 #include "keeper/background.h"
+#include "keeper/child.h"
 #include "keeper/pidfile.h"
+#include "keeper/process.h"
+#include "keeper/reload.h"
+#include "keeper/upgrade.h"
+#include "worker/adopt.h"
+#include "worker/limits.h"
+#include "worker/shared.h"
+#include "worker/slots.h"
 #include "worker/worker.h"
 
-struct keeper {
-        struct conf *conf;
-        struct log *log;
-        int report;             /* of background_enter(), -1: none */
-        int has_pid_file;
-};
+#define KEEPER_LOOK_MS 1000     /* how often the worker's beats are looked at */
+#define KEEPER_STUCK_MS 10000   /* a worker that stands still for so long is aborted */
+#define KEEPER_ABORT_MS 1000    /* and killed so much later, should it not even abort */
+#define KEEPER_START_MS 30000   /* for a worker to become ready */
+#define KEEPER_FAILURES 3       /* workers in a row that die before they are ready: the next starts clean */
+#define KEEPER_PAUSE_MS 100     /* before the next one then; doubles ... */
+#define KEEPER_PAUSE_MAX_MS 5000 /* ... up to this */
 
-/* The worker accepts: whoever waits for that may know. */
-static int keeper_ready(void *arg) {
-        struct keeper *keeper = arg;
-        const char *path = keeper->conf->pid_file;
-        int r;
-
-        if (path) {
-                r = pidfile_write(path);
-                if (r < 0) {
-                        log_error(keeper->log, LOG_NO_CONTEXT, "cannot write the pid file %s: %s", path, strerror(-r));
-                        return r;
+void keeper_own(struct keeper *keeper, int fd) {
+        for (int i = 0; i < CONTROL_DESCRIPTORS; i++)
+                if (keeper->control->keeper[i] < 0) {
+                        keeper->control->keeper[i] = fd;
+                        return;
                 }
-                keeper->has_pid_file = 1;
-        }
-        background_report(&keeper->report, KEEPER_OK);
-        return 0;
 }
 
-static enum log_level keeper_level(const struct conf *conf, unsigned verbose) {
-        unsigned level = (unsigned)conf->log_level + verbose;
+void keeper_disown(struct keeper *keeper, int fd) {
+        for (int i = 0; i < CONTROL_DESCRIPTORS; i++)
+                if (keeper->control->keeper[i] == fd)
+                        keeper->control->keeper[i] = -1;
+}
 
-        return level > LOG_LEVEL_DEBUG ? LOG_LEVEL_DEBUG : (enum log_level)level;
+/* Notes all that is open now and is not the arena's.  To be called once everything is set up. */
+static int keeper_own_all(struct keeper *keeper) {
+        for (int i = 0; i < CONTROL_DESCRIPTORS; i++)
+                keeper->control->keeper[i] = -1;
+        return adopt_list_unowned(&keeper->arena, keeper->control->keeper, CONTROL_DESCRIPTORS);
+}
+
+void keeper_command(struct keeper *keeper, enum control_command command) {
+        __atomic_store_n(&keeper->control->command, command, __ATOMIC_RELEASE);
+        control_signal(keeper->control->to_worker);
+}
+
+static void keeper_start_worker(struct keeper *keeper) {
+        struct control_record *control = keeper->control;
+        int64_t now = clock_now_ms();
+        pid_t pid;
+
+        keeper->start_ms = 0;
+        keeper->aborted_ms = 0;
+        keeper->begun_ms = now;
+        control->state = CONTROL_STARTING;
+        control->generation++;
+        control->command = keeper->stopping ? CONTROL_DRAIN : CONTROL_SERVE;
+        control->beat_ms = now;
+        control->clean = keeper->failures >= KEEPER_FAILURES;
+        if (control->clean)
+                log_error(keeper->log, LOG_NO_CONTEXT,
+                          "workers died %u times before they were ready: the next starts clean, all sessions are reset",
+                          keeper->failures);
+        pid = process_clone();
+        if (pid == 0)
+                child_worker(&keeper->arena, keeper->options->verbose);
+        if (pid < 0) {
+                log_error(keeper->log, LOG_NO_CONTEXT, "cannot start a worker: %s; next try in %d ms", strerror(-pid),
+                          KEEPER_PAUSE_MAX_MS);
+                keeper->start_ms = now + KEEPER_PAUSE_MAX_MS;
+                return;
+        }
+        keeper->worker = pid;
+}
+
+/* The worker is up: whoever waits for that may know. */
+static void keeper_worker_ready(struct keeper *keeper) {
+        int report = keeper->report;
+
+        keeper->failures = 0;
+        if (!keeper->was_ready) {
+                keeper->was_ready = 1;
+                if (report >= 0)
+                        keeper_disown(keeper, report);
+                background_report(&keeper->report, KEEPER_OK);
+        } else if (keeper->change != KEEPER_TRY_CONFIG)
+                log_warning(keeper->log, LOG_NO_CONTEXT,
+                            "worker %" PRIu32 " (PID %d) is ready after %" PRId64 " ms: %" PRIu32
+                            " sessions adopted, %" PRIu32 " reset", keeper->control->generation, (int)keeper->worker,
+                            clock_now_ms() - keeper->begun_ms, keeper->control->last_adopted,
+                            keeper->control->last_reset);
+        if (keeper->change == KEEPER_TRY_CONFIG)
+                reload_done(keeper);
+}
+
+static void keeper_finish(struct keeper *keeper, enum keeper_status status) {
+        keeper->status = status;
+        keeper->done = 1;
+}
+
+/* The worker died, and nobody had asked it to. */
+static void keeper_worker_crashed(struct keeper *keeper, int status) {
+        int ready = keeper->control->state == CONTROL_READY;
+        int64_t pause = 0;
+        char ending[64];
+
+        log_error(keeper->log, LOG_NO_CONTEXT, "worker %" PRIu32 " (PID %d) died: %s%s", keeper->control->generation,
+                  (int)keeper->worker, process_ending(status, ending, sizeof(ending)),
+                  ready ? "" : ", before it was ready");
+        keeper->control->suspect = (uint32_t)process_faulted(status);
+        if (keeper->change == KEEPER_TRY_CONFIG)
+                reload_failed(keeper);
+        else if (!ready)
+                keeper->failures++;
+        if (!keeper->was_ready && WIFEXITED(status)) {
+                keeper_finish(keeper, KEEPER_FAILURE);
+                return;
+        }
+        if (keeper->failures >= KEEPER_FAILURES) {
+                pause = KEEPER_PAUSE_MS;
+                for (unsigned i = KEEPER_FAILURES; i < keeper->failures && pause < KEEPER_PAUSE_MAX_MS; i++)
+                        pause *= 2;
+                pause = pause > KEEPER_PAUSE_MAX_MS ? KEEPER_PAUSE_MAX_MS : pause;
+        }
+        if (pause)
+                keeper->start_ms = clock_now_ms() + pause;
+        else
+                keeper_start_worker(keeper);
+}
+
+static void keeper_worker_ended(struct keeper *keeper, int status) {
+        int asked = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+
+        if (keeper->stopping && (asked || keeper->stopping > 1)) {
+                keeper->worker = 0;
+                keeper_finish(keeper, KEEPER_OK);
+                return;
+        }
+        if (!asked && keeper->change != KEEPER_LEAVE_CONFIG && keeper->change != KEEPER_LEAVE_BINARY) {
+                keeper_worker_crashed(keeper, status);
+                return;
+        }
+        /* It left for a change; or died on the way, which its successor makes good alike. */
+        keeper->control->suspect = 0;
+        keeper->worker = 0;
+        if (keeper->change == KEEPER_LEAVE_CONFIG)
+                reload_switch(keeper);
+        else if (keeper->change == KEEPER_LEAVE_BINARY)
+                upgrade_execute(keeper);
+        keeper_start_worker(keeper);
+}
+
+static void keeper_reap(struct keeper *keeper) {
+        int status;
+        pid_t pid;
+
+        while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+                if (pid == keeper->worker)
+                        keeper_worker_ended(keeper, status);
+                if (pid != keeper->helper)
+                        continue;
+                keeper->helper = 0;
+                if (keeper->change == KEEPER_CHECK_CONFIG)
+                        reload_checked(keeper, status);
+                else if (keeper->change == KEEPER_CHECK_BINARY)
+                        upgrade_checked(keeper, status);
+        }
+}
+
+static void keeper_stop(struct keeper *keeper, int at_once) {
+        keeper->stopping = at_once || keeper->stopping ? 2 : 1;
+        if (!keeper->worker) {
+                keeper_finish(keeper, KEEPER_OK);
+                return;
+        }
+        /* A worker that leaves already is followed by one that drains. */
+        if (keeper->change == KEEPER_LEAVE_CONFIG || keeper->change == KEEPER_LEAVE_BINARY) {
+                if (keeper->stopping == 1)
+                        return;
+        }
+        keeper_command(keeper, keeper->stopping == 2 ? CONTROL_STOP : CONTROL_DRAIN);
+        if (keeper->stopping == 2)
+                keeper->change_until_ms = clock_now_ms() + KEEPER_STUCK_MS;
+}
+
+static void keeper_signal(struct keeper *keeper, int signal) {
+        switch (signal) {
+        case SIGCHLD:
+                keeper_reap(keeper);
+                break;
+        case SIGTERM:
+                keeper_stop(keeper, 0);
+                break;
+        case SIGINT:
+                keeper_stop(keeper, 1);
+                break;
+        case SIGHUP:
+                if (!keeper->stopping)
+                        reload_begin(keeper);
+                break;
+        case SIGUSR2:
+                if (!keeper->stopping)
+                        upgrade_begin(keeper);
+                break;
+        case SIGUSR1:
+                log_reopen(keeper->log);
+                keeper->control->reopen++;
+                control_signal(keeper->control->to_worker);
+                break;
+        default:
+                break;
+        }
+}
+
+/* The oldest sign of life among the worker's threads. */
+static int64_t keeper_oldest_beat(const struct keeper *keeper) {
+        const struct loop_record *loops = arena_slab(&keeper->arena, ARENA_THREADS);
+        int64_t oldest = keeper->control->beat_ms;
+
+        for (uint32_t i = 0; i < keeper->arena.head->extents[ARENA_THREADS].used; i++)
+                if (loops[i].beat_ms < oldest)
+                        oldest = loops[i].beat_ms;
+        return oldest < keeper->begun_ms ? keeper->begun_ms : oldest;
+}
+
+/* Deadlines: a worker that stands still, one that does not come up, a helper that hangs. */
+static void keeper_watch(struct keeper *keeper) {
+        int64_t now = clock_now_ms();
+        int ready = keeper->control->state == CONTROL_READY;
+
+        if (keeper->start_ms && now >= keeper->start_ms)
+                keeper_start_worker(keeper);
+        if (keeper->helper && now >= keeper->change_until_ms)
+                kill(keeper->helper, SIGKILL);
+        if (!keeper->worker)
+                return;
+        if (keeper->aborted_ms && now - keeper->aborted_ms >= KEEPER_ABORT_MS)
+                kill(keeper->worker, SIGKILL);
+        else if (!keeper->aborted_ms && now - (ready ? keeper_oldest_beat(keeper) : keeper->begun_ms) >=
+                                                (ready ? KEEPER_STUCK_MS : KEEPER_START_MS)) {
+                log_error(keeper->log, LOG_NO_CONTEXT, "worker %" PRIu32 " (PID %d) %s: it is aborted",
+                          keeper->control->generation, (int)keeper->worker,
+                          ready ? "has stood still for 10 s" : "does not become ready");
+                keeper->aborted_ms = now;
+                kill(keeper->worker, SIGABRT);
+        }
+        if ((keeper->change == KEEPER_LEAVE_CONFIG || keeper->change == KEEPER_LEAVE_BINARY || keeper->stopping == 2) &&
+            now >= keeper->change_until_ms)
+                kill(keeper->worker, SIGKILL);
+}
+
+/* What was asked for during a change is done once after it, however often it was asked for. */
+static void keeper_next_change(struct keeper *keeper) {
+        if (keeper->change != KEEPER_NO_CHANGE || !keeper->was_ready || keeper->stopping ||
+            keeper->control->state != CONTROL_READY)
+                return;
+        if (keeper->upgrade_again) {
+                keeper->upgrade_again = 0;
+                upgrade_begin(keeper);
+        } else if (keeper->reload_again) {
+                keeper->reload_again = 0;
+                reload_begin(keeper);
+        }
+}
+
+static int keeper_signals(struct keeper *keeper) {
+        static const int taken[] = { SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2 };
+        sigset_t set;
+
+        signal(SIGPIPE, SIG_IGN);
+        sigemptyset(&set);
+        for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++)
+                sigaddset(&set, taken[i]);
+        sigprocmask(SIG_SETMASK, &set, NULL);
+        keeper->signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+        return keeper->signals < 0 ? -errno : 0;
+}
+
+static void keeper_loop(struct keeper *keeper) {
+        struct pollfd fds[] = {
+                { .fd = keeper->signals, .events = POLLIN },
+                { .fd = keeper->control->to_keeper, .events = POLLIN },
+        };
+        struct signalfd_siginfo info;
+        int greeted = 0;
+
+        keeper_start_worker(keeper);
+        while (!keeper->done) {
+                int64_t wait = KEEPER_LOOK_MS;
+
+                if (keeper->start_ms && keeper->start_ms - clock_now_ms() < wait)
+                        wait = keeper->start_ms > clock_now_ms() ? keeper->start_ms - clock_now_ms() : 0;
+                poll(fds, 2, (int)wait);
+                /* Its last word before its end: a worker may be ready and die at once. */
+                if (fds[1].revents)
+                        control_clear(keeper->control->to_keeper);
+                if (keeper->control->state == CONTROL_READY && greeted != (int)keeper->control->generation) {
+                        greeted = (int)keeper->control->generation;
+                        keeper_worker_ready(keeper);
+                }
+                while (!keeper->done && read(keeper->signals, &info, sizeof(info)) == sizeof(info))
+                        keeper_signal(keeper, (int)info.ssi_signo);
+                keeper_watch(keeper);
+                keeper_next_change(keeper);
+        }
+        if (keeper->helper) {
+                kill(keeper->helper, SIGKILL);
+                waitpid(keeper->helper, NULL, 0);
+        }
+        slots_unlisten_new(&keeper->arena, NULL);
+}
+
+static int keeper_arena(struct keeper *keeper, const struct conf *conf) {
+        struct conf widest = *conf;
+        struct limits limits, room;
+        unsigned threads;
+        ssize_t n;
+        int r;
+
+        r = worker_limits(conf, keeper->log, &threads, &limits);
+        if (r < 0)
+                return r;
+        /* Room for what a later config may ask for: as much as the descriptors allow. */
+        widest.max_connections = 0;
+        if (worker_limits(&widest, keeper->log, &threads, &room) == 0 && room.sessions > limits.sessions)
+                limits = room;
+        limits_grow_table(limits.descriptors);
+        r = shared_arena(&keeper->arena, &limits);
+        if (r < 0)
+                return r;
+        keeper->control = control_of(&keeper->arena);
+        *keeper->control = (struct control_record){ .to_worker = -1, .to_keeper = -1, .config = -1, .next_config = -1 };
+        keeper->control->started_ms = clock_now_ms();
+        n = readlink("/proc/self/exe", keeper->control->binary, sizeof(keeper->control->binary) - 1);
+        keeper->control->binary[n > 0 ? n : 0] = '\0';
+        keeper->control->to_worker = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+        keeper->control->to_keeper = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+        if (keeper->control->to_worker < 0 || keeper->control->to_keeper < 0)
+                return -errno;
+        r = child_config(conf);
+        keeper->control->config = r;
+        return r < 0 ? r : 0;
+}
+
+static int keeper_log(struct keeper *keeper, const struct conf *conf, int with_access) {
+        static const struct log_target none = { .to = LOG_TO_OFF };
+        const char *failed = NULL;
+        int r;
+
+        r = log_new(&keeper->log, &conf->log, child_log_level(conf, keeper->options->verbose),
+                    with_access ? &conf->access_log : &none, &failed);
+        if (r < 0)
+                fprintf(stderr, "spliced: cannot open the log%s%s: %s\n", failed ? " " : "", failed ? failed : "",
+                        strerror(-r));
+        return r;
+}
+
+static int keeper_pid_file(struct keeper *keeper) {
+        int r;
+
+        if (!keeper->pid_file)
+                return 0;
+        r = pidfile_write(keeper->pid_file);
+        if (r < 0)
+                log_error(keeper->log, LOG_NO_CONTEXT, "cannot write the pid file %s: %s", keeper->pid_file,
+                          strerror(-r));
+        keeper->has_pid_file = r >= 0;
+        return r;
+}
+
+static int keeper_alone_ready(void *arg) {
+        struct keeper *keeper = arg;
+        int r = keeper_pid_file(keeper);
+
+        if (r >= 0)
+                background_report(&keeper->report, KEEPER_OK);
+        return r;
+}
+
+/* One process: no keeper, no helper, nobody to hand sessions to.  Returns -errno or 0. */
+static int keeper_alone(struct keeper *keeper, const struct conf *conf, int *stuck) {
+        struct worker_job job = {
+                .conf = conf, .log = keeper->log, .arena = &keeper->arena, .alone = 1, .ready = keeper_alone_ready,
+                .arg = keeper,
+        };
+        int r = worker_run(&job, stuck);
+
+        slots_unlisten_new(&keeper->arena, NULL);
+        return r;
+}
+
+static void keeper_deinit(struct keeper *keeper) {
+        if (keeper->has_pid_file)
+                pidfile_remove(keeper->pid_file);
+        background_report(&keeper->report, keeper->status);
+        log_free(keeper->log);
+        free(keeper->pid_file);
+}
+
+static void keeper_init(struct keeper *keeper, const struct keeper_options *options) {
+        *keeper = (struct keeper){ .options = options, .arena = ARENA_NULL, .report = -1, .signals = -1, .binary = -1,
+                                   .former = -1, .status = KEEPER_FAILURE };
+}
+
+/* Everything before the first worker. */
+static int keeper_prepare(struct keeper *keeper, const struct conf *conf) {
+        int r = 0;
+
+        if (conf->pid_file) {
+                keeper->pid_file = strdup(conf->pid_file);
+                if (!keeper->pid_file)
+                        return -ENOMEM;
+        }
+        if (keeper->options->background)
+                r = background_enter(&keeper->report, KEEPER_FAILURE);
+        if (r < 0)
+                fprintf(stderr, "spliced: cannot go into the background: %s\n", strerror(-r));
+        if (r >= 0)
+                r = keeper_log(keeper, conf, keeper->options->alone);
+        if (r < 0)
+                return r;
+        r = keeper_arena(keeper, conf);
+        if (r >= 0)
+                r = slots_listen(&keeper->arena, conf, keeper->log);
+        if (r < 0)
+                log_error(keeper->log, LOG_NO_CONTEXT, "cannot start: %s", strerror(-r));
+        return r;
 }
 
 enum keeper_status keeper_run(struct conf *conf, const struct keeper_options *options) {
-        struct keeper keeper = { .conf = conf, .report = -1 };
-        struct worker_hooks hooks = { .ready = keeper_ready, .arg = &keeper };
-        enum keeper_status status = KEEPER_FAILURE;
-        const char *failed = NULL;
+        struct keeper keeper;
         int r, stuck = 0;
 
-        if (options->background) {
-                r = background_enter(&keeper.report, KEEPER_FAILURE);
-                if (r < 0) {
-                        fprintf(stderr, "spliced: cannot go into the background: %s\n", strerror(-r));
-                        goto out;
-                }
+        keeper_init(&keeper, options);
+        r = keeper_prepare(&keeper, conf);
+        if (r >= 0 && options->alone) {
+                r = keeper_alone(&keeper, conf, &stuck);
+                keeper.status = r < 0 ? KEEPER_FAILURE : KEEPER_OK;
+        } else if (r >= 0) {
+                r = keeper_signals(&keeper);
+                if (r >= 0)
+                        r = keeper_pid_file(&keeper);
+                if (r >= 0)
+                        r = keeper_own_all(&keeper);
+                if (r >= 0)
+                        keeper_loop(&keeper);
         }
-        r = log_new(&keeper.log, &conf->log, keeper_level(conf, options->verbose), &conf->access_log, &failed);
-        if (r < 0) {
-                fprintf(stderr, "spliced: cannot open the log%s%s: %s\n", failed ? " " : "", failed ? failed : "",
-                        strerror(-r));
-                goto out;
-        }
-        r = worker_run(conf, keeper.log, &hooks, &stuck);
-        if (keeper.has_pid_file)
-                pidfile_remove(conf->pid_file);
-        /* Where the log goes elsewhere, whoever started us by hand still learns that it failed. */
         if (r < 0 && conf->log.to != LOG_TO_STDERR)
                 fprintf(stderr, "spliced: failed: %s; the log tells more\n", strerror(-r));
-        if (r >= 0)
-                status = KEEPER_OK;
-out:
-        background_report(&keeper.report, status);
+        /* A thread of the system's resolver may still use them. */
         if (stuck)
-                return status;
-        log_free(keeper.log);
+                return keeper.status;
+        if (options->alone && keeper.arena.head)
+                shared_close_loops(&keeper.arena);
+        keeper_deinit(&keeper);
+        arena_deinit(&keeper.arena);
         conf_free(conf);
-        return status;
+        return keeper.status;
+}
+
+enum keeper_status keeper_resume(int arena_fd, const struct keeper_options *options) {
+        struct conf *conf = NULL;
+        struct keeper keeper;
+        int r;
+
+        keeper_init(&keeper, options);
+        r = arena_attach(&keeper.arena, arena_fd);
+        if (r < 0) {
+                fprintf(stderr, "spliced: cannot go on with the sessions of the binary before: %s\n", strerror(-r));
+                return KEEPER_FAILURE;
+        }
+        keeper.control = control_of(&keeper.arena);
+        adopt_keep_on_exec(&keeper.arena, 0);
+        r = child_load(&conf, keeper.control->config, "the effective config", stderr);
+        if (r == 0)
+                r = keeper_log(&keeper, conf, 0);
+        if (r == 0 && conf->pid_file) {
+                keeper.pid_file = strdup(conf->pid_file);
+                keeper.has_pid_file = keeper.pid_file != NULL;
+        }
+        if (r == 0)
+                r = keeper_signals(&keeper);
+        if (r == 0)
+                r = keeper_own_all(&keeper);
+        if (r == 0) {
+                keeper.was_ready = 1;
+                limits_grow_table(limits_raise());
+                log_info(keeper.log, LOG_NO_CONTEXT, "upgraded: this is spliced " PACKAGE_VERSION);
+                keeper_loop(&keeper);
+        } else
+                fprintf(stderr, "spliced: cannot go on after the upgrade: %s\n", strerror(r < 0 ? -r : EINVAL));
+        keeper_deinit(&keeper);
+        conf_free(conf);
+        return keeper.status;
 }

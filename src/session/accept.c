@@ -33,9 +33,9 @@ static int accept_reserve(struct env *env, const struct env_listener *listener) 
         struct env_shared *shared = env->shared;
         _Atomic uint32_t *frontend = &shared->frontends[listener->frontend].sessions;
 
-        if (!accept_take_place(frontend, listener->frontend_conf->max_connections))
+        if (!accept_take_place(frontend, shared->frontends[listener->frontend].conf->max_connections))
                 return 0;
-        if (accept_take_place(&shared->sessions_now, shared->n_sessions))
+        if (accept_take_place(&shared->sessions_now, shared->max_sessions))
                 return 1;
         atomic_fetch_sub(frontend, 1);
         return 0;
@@ -117,7 +117,7 @@ static void accept_note_client(struct session *session, const struct sockaddr_st
 /* Gives a fresh connection its record.  The record exists before anything else can happen to the descriptor. */
 static struct session *accept_record(struct env *env, uint32_t listener, int fd, const struct sockaddr_storage *sa) {
         struct env_shared *shared = env->shared;
-        uint32_t index = arena_list_take(&shared->session_list);
+        uint32_t index = arena_list_take(&shared->session_list), frontend = shared->listeners[listener].frontend;
         struct session *session, fresh;
 
         if (index == ARENA_NONE)
@@ -131,7 +131,8 @@ static struct session *accept_record(struct env *env, uint32_t listener, int fd,
                 .tries = ARENA_NONE,
                 .thread = (uint16_t)accept_choose_thread(env),
                 .listener = (uint16_t)listener,
-                .backend = (uint16_t)shared->listeners[listener].frontend_conf->backend,
+                .frontend = (uint16_t)frontend,
+                .backend = (uint16_t)shared->frontends[frontend].backend,
                 .server = SESSION_NO_SERVER,
                 .end = ACCESS_END_N,
         };
@@ -160,7 +161,7 @@ static void accept_start(struct env *env, struct session *session) {
                 r = sockopt_apply(session->fd[SESSION_CLIENT], listener->family, &listener->conf->sockopts,
                                   SOCKOPT_ACCEPTED, &failed);
         if (r < 0) {
-                struct log_context context = { .frontend = listener->frontend_conf->name };
+                struct log_context context = { .frontend = env_frontend_conf(env, session)->name };
 
                 log_warning(env->log, &context, "cannot set socket option %s on an accepted connection: %s",
                             sockopt_spec(failed)->name, strerror(-r));
@@ -188,7 +189,8 @@ static void accept_start(struct env *env, struct session *session) {
 /* Descriptors or memory are short: the listener rests, what is established goes on. */
 static void accept_pause(struct env *env, uint32_t listener, int error) {
         const struct env_listener *which = &env->shared->listeners[listener];
-        struct log_context context = { .frontend = which->frontend_conf->name, .address = which->conf->text };
+        struct log_context context = { .frontend = env->shared->frontends[which->frontend].conf->name,
+                                       .address = which->conf->text };
         uint32_t times = log_limit_ask(&env->accept_limit, env->loop.now_ms, ACCEPT_LOG_MS);
 
         wheel_arm(&env->loop.wheel, env_listener_node(env, listener), env->loop.now_ms + ACCEPT_PAUSE_MS);
@@ -245,7 +247,7 @@ static int accept_one(struct env *env, uint32_t number) {
 }
 
 void accept_run(struct env *env, uint32_t listener) {
-        if (!env->accepting)
+        if (!env->accepting || !env->shared->listeners[listener].conf)
                 return;
         for (int i = 0; i < ACCEPT_BATCH; i++)
                 if (!accept_one(env, listener))
@@ -253,14 +255,32 @@ void accept_run(struct env *env, uint32_t listener) {
         loop_ready(&env->loop, env_listener_node(env, listener));
 }
 
+void accept_adopt(struct env *env) {
+        for (uint32_t i = env->thread; i < env->shared->n_listeners; i += env->shared->n_threads)
+                if (env->shared->listeners[i].conf)
+                        loop_ready(&env->loop, env_listener_node(env, i));
+}
+
+/* The last batch of a listener; bounded, since clients may go on coming. */
+static void accept_last(struct env *env, uint32_t listener) {
+        uint32_t node = env_listener_node(env, listener);
+
+        for (int n = 0; n < ACCEPT_LAST && accept_one(env, listener); n++)
+                ;
+        wheel_cancel(&env->loop.wheel, node);
+        loop_unready(&env->loop, node);
+        poller_remove(env->loop.record->poller, env->shared->listeners[listener].record->fd);
+}
+
+void accept_leave(struct env *env) {
+        for (uint32_t i = 0; i < env->shared->n_listeners; i++)
+                if (env->shared->listeners[i].conf && env->shared->listeners[i].record->leaving)
+                        accept_last(env, i);
+}
+
 void accept_stop(struct env *env) {
-        for (uint32_t i = 0; env->accepting && i < env->shared->n_listeners; i++) {
-                /* Bounded, since clients may go on coming. */
-                for (int n = 0; n < ACCEPT_LAST && accept_one(env, i); n++)
-                        ;
-                wheel_cancel(&env->loop.wheel, env_listener_node(env, i));
-                loop_unready(&env->loop, env_listener_node(env, i));
-                poller_remove(env->loop.record->poller, env->shared->listeners[i].record->fd);
-        }
+        for (uint32_t i = 0; env->accepting && i < env->shared->n_listeners; i++)
+                if (env->shared->listeners[i].conf)
+                        accept_last(env, i);
         env->accepting = 0;
 }

@@ -16,6 +16,15 @@ void accept_run(struct env *env, uint32_t listener);
 /* A session has ended: listeners that stand still at a limit get another turn. */
 void accept_resume(struct env *env);
 
+/* Gives every listener that falls to this thread a turn: what a former process was told of them is lost. */
+void accept_adopt(struct env *env);
+
+/*
+ * Serves who waits in the backlogs of listeners that the next config does
+ * without, and takes this thread's hands off these.
+ */
+void accept_leave(struct env *env);
+
 /* Serves who waits in the backlogs already, then takes this thread's hands off all listeners for good.  Idempotent. */
 void accept_stop(struct env *env);
 

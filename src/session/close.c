@@ -94,34 +94,34 @@ static void close_log_client(const struct session *session, struct access_record
 /* Which servers the session had to do with: the present or last one, and all of them where there were several. */
 static void close_log_servers(struct env *env, const struct session *session, struct access_record *record) {
         struct backend *backend = env_backend(env, session);
-        const struct conf_server *servers = backend->conf->servers;
+        const struct env_server *servers = env->shared->servers;
         const uint16_t *tried = session->tries == ARENA_NONE ? NULL : env->shared->tries[session->tries].server;
         unsigned last = session->server;
 
         for (unsigned i = 0; tried && i < session->tried; i++)
-                record->tried[record->n_tried++] = servers[tried[i]].name;
+                record->tried[record->n_tried++] = servers[tried[i]].conf->name;
         if (session->server != SESSION_NO_SERVER && record->n_tried && record->n_tried < ACCESS_TRIED_MAX)
-                record->tried[record->n_tried++] = servers[session->server].name;
+                record->tried[record->n_tried++] = servers[session->server].conf->name;
         else if (session->server == SESSION_NO_SERVER && tried && session->tried)
                 last = tried[session->tried - 1];
         record->retries = record->n_tried ? record->n_tried - 1u : 0;
         if (last != SESSION_NO_SERVER) {
-                record->server = servers[last].name;
+                record->server = servers[last].conf->name;
                 backend_address(backend, last, &record->address);
         }
 }
 
 static void close_log(struct env *env, const struct session *session) {
-        const struct env_listener *listener = &env->shared->listeners[session->listener];
+        const struct conf_frontend *frontend = env_frontend_conf(env, session);
         struct access_record record;
 
-        if (!log_has_access(env->log) || !listener->frontend_conf->access_log)
+        if (!log_has_access(env->log) || !frontend->access_log)
                 return;
         record = access_record_none();
         record.wall_ms = clock_wall_ms();
         record.session = session->id;
-        record.frontend = listener->frontend_conf->name;
-        record.listener = listener->conf->text;
+        record.frontend = frontend->name;
+        record.listener = env->shared->listeners[session->listener].record->text;
         record.backend = env_backend(env, session)->conf->name;
         close_log_client(session, &record);
         close_log_servers(env, session, &record);
@@ -152,7 +152,7 @@ static void close_socket(int fd, int reset) {
 
 static enum life_event close_release(struct env *env, struct session *session, int reset) {
         struct env_shared *shared = env->shared;
-        uint32_t index = env_index(env, session), frontend = shared->listeners[session->listener].frontend;
+        uint32_t index = env_index(env, session);
         struct session was;
 
         close_log(env, session);
@@ -182,7 +182,7 @@ static enum life_event close_release(struct env *env, struct session *session, i
                 arena_list_give(&shared->tries_list, was.tries);
         arena_list_give(&shared->session_list, index);
         atomic_fetch_sub(&shared->threads[env->thread].sessions, 1);
-        atomic_fetch_sub(&shared->frontends[frontend].sessions, 1);
+        atomic_fetch_sub(&shared->frontends[was.frontend].sessions, 1);
         atomic_fetch_sub(&shared->sessions_now, 1);
         accept_resume(env);
         return LIFE_NOTHING;

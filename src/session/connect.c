@@ -15,15 +15,11 @@
 #define CONNECT_AGAIN_MAX_MS 100 /* ... up to this */
 #define CONNECT_LOG_MS 1000     /* between lines about one server */
 
-static const struct conf_server *connect_conf(const struct env *env, const struct session *session) {
-        return &env_backend(env, session)->conf->servers[session->server];
-}
-
 /* Notes why the attempt failed and tells the sysadmin, at most once a second for each server and thread. */
 static enum life_event connect_failed(struct env *env, struct session *session, int error) {
         struct backend *backend = env_backend(env, session);
-        const struct conf_server *server = connect_conf(env, session);
-        struct log_limit *limit = &env->server_limits[backend->first + session->server];
+        const struct conf_server *server = env_server(env, session)->conf;
+        struct log_limit *limit = &env->server_limits[session->server];
         struct log_context context = {
                 .frontend = env_frontend_conf(env, session)->name, .backend = backend->conf->name,
                 .server = server->name, .address = server->text, .session = session->id,
@@ -31,7 +27,7 @@ static enum life_event connect_failed(struct env *env, struct session *session, 
         uint32_t times = log_limit_ask(limit, env->loop.now_ms, CONNECT_LOG_MS);
 
         session->error = (int16_t)error;
-        atomic_fetch_add_explicit(&backend->records[session->server].connect_failed, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&env_server(env, session)->record->connect_failed, 1, memory_order_relaxed);
         if (times == 1)
                 log_warning(env->log, &context, "cannot connect to the server: %s", strerror(error));
         else if (times)
@@ -91,7 +87,7 @@ static enum life_event connect_no_socket(struct env *env, struct session *sessio
 }
 
 enum life_event connect_start(struct env *env, struct session *session) {
-        const struct conf_server *server = connect_conf(env, session);
+        const struct conf_server *server = env_server(env, session)->conf;
         const struct addr *address = &env->address;
         int family = addr_family(address), fd, r;
         enum sockopt_id failed;
@@ -134,6 +130,23 @@ enum life_event connect_again(struct env *env, struct session *session) {
 
         backend_address(env_backend(env, session), session->server, &address);
         return connect_try(env, session, &address);
+}
+
+enum life_event connect_resume(struct env *env, struct session *session) {
+        struct addr address;
+        int r;
+
+        /* Waits for its timer. */
+        if (session->until_ms)
+                return LIFE_NOTHING;
+        backend_address(env_backend(env, session), session->server, &address);
+        /* connect(2) asked again says how the first attempt stands. */
+        r = sys_connect(session->fd[SESSION_SERVER], &address.sa, address.len);
+        if (r == 0 || r == -EISCONN)
+                return LIFE_CONNECTED;
+        if (r == -EINPROGRESS || r == -EALREADY)
+                return LIFE_PENDING;
+        return connect_failed(env, session, -r);
 }
 
 enum life_event connect_event(struct env *env, struct session *session, uint32_t events) {

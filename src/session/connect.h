@@ -16,6 +16,9 @@ enum life_event connect_start(struct env *env, struct session *session);
 /* Repeats the connect after a full AF_UNIX backlog.  Returns as connect_start(). */
 enum life_event connect_again(struct env *env, struct session *session);
 
+/* Goes on with a connect whose events may have been lost with another process.  Returns as connect_start(). */
+enum life_event connect_resume(struct env *env, struct session *session);
+
 /* An event on the server's socket while connecting.  Returns LIFE_NOTHING where it decided nothing. */
 enum life_event connect_event(struct env *env, struct session *session, uint32_t events);
 

@@ -77,7 +77,7 @@ void deadline_arm(struct env *env, struct session *session) {
 
 /* Keepalive and the like: a failure is told, but a session that works goes on. */
 static void deadline_late_options(struct env *env, struct session *session) {
-        const struct conf_server *server = &env_backend(env, session)->conf->servers[session->server];
+        const struct conf_server *server = env_server(env, session)->conf;
         enum sockopt_id failed;
         int family = session->flags & SESSION_UNIX(SESSION_SERVER) ? AF_UNIX : AF_INET, r;
 

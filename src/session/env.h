@@ -19,26 +19,66 @@
  * env_shared for all of them.  src/worker makes both.
  */
 
+/*
+ * Slots: places in the arena for what a config names, so that a session can name them too, whatever becomes of
+ * the config.  A slot that is `used` but in no config any more keeps what its sessions need to go on.
+ */
+#define ENV_LISTENERS 4096
+#define ENV_FRONTENDS 4096
+#define ENV_BACKENDS 4096
+#define ENV_SERVERS 32768
+#define ENV_NAME_SIZE (CONF_NAME_MAX + 1)
+#define ENV_TEXT_SIZE 128
+
 /* Record of slab ARENA_LISTENERS: a listening socket that the arena owns. */
 struct env_listener_record {
-        int32_t fd;                     /* -1: closed */
+        uint32_t used;
+        int32_t fd;                     /* meaningful while used; -1: closed */
+        uint32_t frontend;              /* slot */
+        uint16_t leaving;               /* the next config does without it */
+        uint16_t pending;               /* a reload opened it that is not carried out yet */
+        char text[ENV_TEXT_SIZE];       /* the address as written */
         struct addr addr;
         struct listener_path path;      /* of an AF_UNIX path that we bound */
 };
 
-/* A listener as the threads see it. */
+/* Record of slab ARENA_FRONTENDS. */
+struct env_frontend_record {
+        uint32_t used;
+        uint8_t half_close, access_log, unused[2];
+        char name[ENV_NAME_SIZE];
+        struct conf_client_timeouts timeouts;
+};
+
+/* Record of slab ARENA_BACKENDS. */
+struct env_backend_record {
+        uint32_t used;
+        uint32_t retries;
+        char name[ENV_NAME_SIZE];
+        struct conf_server_timeouts timeouts;
+};
+
+/* What the threads see of a slot: tables in process memory, indexed by slot, zero where it is not used. */
 struct env_listener {
-        const struct conf_listener *conf;
-        const struct conf_frontend *frontend_conf;
-        struct env_listener_record *record;     /* in the arena */
-        uint32_t frontend;                      /* its number */
+        const struct conf_listener *conf;       /* NULL where it is in no config: nothing is accepted on it */
+        struct env_listener_record *record;
+        uint32_t frontend;                      /* slot */
         int family;
         int accepted_options;                   /* accepted sockets need options of their own */
         _Atomic int full;                       /* stands still at a limit; whoever ends a session takes it up again */
 };
 
 struct env_frontend {
+        const struct conf_frontend *conf;       /* of the config, or the ghost */
+        void *ghost;                            /* made from the record, in no config; worker/slots.c owns it */
+        uint32_t backend;                       /* slot */
         _Atomic uint32_t sessions;
+};
+
+struct env_server {
+        const struct conf_server *conf;         /* of the config, or the ghost */
+        void *ghost;                            /* as above */
+        struct server_record *record;
 };
 
 struct env_thread {
@@ -55,13 +95,17 @@ struct env_shared {
         struct arena_list session_list;
         struct arena_list tries_list;
         struct pipe_store pipes;
-        struct backend *backends;
+        struct backend *backends;               /* by slot; conf is NULL where it is not used */
+        struct env_server *servers;
         struct env_frontend *frontends;
         struct env_listener *listeners;
         struct env_thread *threads;
         struct loop_links *links;               /* nodes: sessions, then each thread's listeners and pool */
         struct wheel_node *timers;
-        uint32_t n_listeners, n_threads, n_sessions;
+        uint32_t n_listeners;                   /* slots from here on are not used */
+        uint32_t n_threads;
+        uint32_t n_sessions;                    /* records */
+        uint32_t max_sessions;                  /* the limit */
         _Atomic uint32_t sessions_now;
         _Atomic uint32_t listeners_full;        /* how many stand still at a limit */
 };
@@ -77,36 +121,41 @@ struct env {
         struct addr address;                    /* of the server that was picked last */
         struct log_limit accept_limit;          /* lines about accept that failed */
         struct log_limit socket_limit;          /* lines about sockets to servers that could not be made */
-        struct log_limit *server_limits;        /* lines about failed connects, by server record */
+        struct log_limit *server_limits;        /* lines about failed connects, by server slot */
         char scratch[DIRECTION_SCRATCH];        /* bytes in flight, only while a handler runs */
 };
 
-/* The nodes of each loop besides the sessions: this thread's listeners, and then its pool of pipes. */
+/* The node of a listener in this thread's loop; nodes before these are the sessions. */
 static inline uint32_t env_listener_node(const struct env *env, uint32_t listener) {
-        return env->shared->n_sessions + env->thread * (env->shared->n_listeners + 1) + listener;
+        return env->shared->n_sessions + env->thread * (ENV_LISTENERS + 1) + listener;
 }
 
-/* The node of this thread's pool of pipes. */
+/* The node that looks after the pool of pipes. */
 static inline uint32_t env_pool_node(const struct env *env) {
-        return env_listener_node(env, env->shared->n_listeners);
+        return env_listener_node(env, ENV_LISTENERS);
 }
 
 /* Gives an empty pipe back to the pool, which is looked after from then on. */
 void env_give_pipe(struct env *env, uint32_t pipe);
 
-/* A session's number: its place in the slab. */
+/* The number of a session's record. */
 static inline uint32_t env_index(const struct env *env, const struct session *session) {
         return (uint32_t)(session - env->shared->sessions);
 }
 
 /* The frontend that a session came in by. */
 static inline const struct conf_frontend *env_frontend_conf(const struct env *env, const struct session *session) {
-        return env->shared->listeners[session->listener].frontend_conf;
+        return env->shared->frontends[session->frontend].conf;
 }
 
 /* The backend that a session is for. */
 static inline struct backend *env_backend(const struct env *env, const struct session *session) {
         return &env->shared->backends[session->backend];
+}
+
+/* Only for a session that has a server. */
+static inline const struct env_server *env_server(const struct env *env, const struct session *session) {
+        return &env->shared->servers[session->server];
 }
 
 #endif

@@ -163,6 +163,22 @@ void session_event(struct env *env, uint64_t key, uint32_t events) {
         env->loop.record->current = LOOP_NONE;
 }
 
+/* What a session can do without an event: in most states it waits for one. */
+static enum life_event session_turn(struct env *env, struct session *session) {
+        switch (session->state) {
+        case LIFE_ACCEPTED:
+                return LIFE_ADMIT;
+        case LIFE_CONNECTING:
+                return connect_resume(env, session);
+        case LIFE_RELAYING:
+                return relay_move(env, session);
+        case LIFE_CLOSING:
+                return close_look(env, session);
+        default:
+                return LIFE_NOTHING;
+        }
+}
+
 void session_ready(struct env *env, uint32_t index) {
         struct session *session;
 
@@ -172,9 +188,46 @@ void session_ready(struct env *env, uint32_t index) {
         }
         session = &env->shared->sessions[index];
         env->loop.record->current = index;
-        if (session->state == LIFE_RELAYING)
-                session_run(env, session, relay_move(env, session));
+        session_run(env, session, session_turn(env, session));
         env->loop.record->current = LOOP_NONE;
+}
+
+/* Registers what the state has registered; what is registered already stays. */
+static int session_register(struct env *env, const struct session *session) {
+        uint32_t index = env_index(env, session);
+        int server = session->state >= LIFE_RELAYING || (session->state == LIFE_CONNECTING && !session->until_ms), r;
+
+        r = poller_add(env->loop.record->poller, session->fd[SESSION_CLIENT],
+                       session_key(index, session->generation, SESSION_CLIENT));
+        if ((r >= 0 || r == -EEXIST) && server)
+                r = poller_add(env->loop.record->poller, session->fd[SESSION_SERVER],
+                               session_key(index, session->generation, SESSION_SERVER));
+        return r == -EEXIST ? 0 : r;
+}
+
+void session_adopt(struct env *env, struct session *session, int registered) {
+        int r = 0;
+
+        /* Without a socket to the server, its choice starts over; a choice never outlasts its handler. */
+        if (session->state == LIFE_PICKING ||
+            (session->state == LIFE_CONNECTING && session->fd[SESSION_SERVER] < 0)) {
+                if (session->server != SESSION_NO_SERVER)
+                        backend_release(env_backend(env, session), session->server);
+                session->server = SESSION_NO_SERVER;
+                session->until_ms = 0;
+                session->state = LIFE_ACCEPTED;
+        }
+        /* Where it stood between its record and its registration, only trying tells. */
+        if (!registered || session->state < LIFE_RELAYING)
+                r = session_register(env, session);
+        if (r < 0) {
+                session_note_end(session, close_end_of_error(-r, ACCESS_INTERNAL), -r);
+                session_run(env, session, LIFE_KILL);
+                return;
+        }
+        deadline_arm(env, session);
+        if (session->state != LIFE_QUEUED)
+                loop_ready(&env->loop, env_index(env, session));
 }
 
 void session_expire(struct env *env, uint32_t index) {

@@ -43,13 +43,15 @@ struct session {
         int32_t connect_ms;             /* the successful connect took; -1: there was none */
         uint32_t tries;                 /* record in ARENA_TRIES, or ARENA_NONE */
         uint16_t thread;
-        uint16_t listener;              /* number over all frontends */
+        uint16_t listener;              /* slots, which outlive the config that named them */
+        uint16_t frontend;
         uint16_t backend;
-        uint16_t server;                /* in the backend, or SESSION_NO_SERVER */
+        uint16_t server;                /* or SESSION_NO_SERVER */
         uint16_t tried;                 /* servers tried before the present one */
         uint16_t round;                 /* of these, before the present round began */
         uint16_t pause_ms;              /* the last pause before a repeated connect or look */
         int16_t error;                  /* errno that goes with end, 0: none */
+        uint16_t crashes;               /* of workers that died while serving it */
         uint16_t client_family;
         uint16_t client_port;           /* network order */
         struct in6_addr client;         /* an IPv4 address in its first four bytes */
@@ -60,7 +62,7 @@ _Static_assert(sizeof(struct session) <= 256, "a session record has 256 bytes at
 /* Record of slab ARENA_TRIES: which servers were tried, in order; only a session with a failed connect has one. */
 #define SESSION_TRIES 51
 struct session_tries {
-        uint16_t server[SESSION_TRIES];
+        uint16_t server[SESSION_TRIES]; /* slots */
 };
 
 struct env;
@@ -88,6 +90,13 @@ void session_note_end(struct session *session, unsigned end, int error);
 void session_event(struct env *env, uint64_t key, uint32_t events);
 void session_ready(struct env *env, uint32_t index);
 void session_expire(struct env *env, uint32_t index);
+
+/*
+ * Takes up a session that another process left in a state that makes sense:
+ * arms its timer and puts it on the ready list where it may have work.  With registered = 0 its sockets are
+ * not in this thread's poller yet.
+ */
+void session_adopt(struct env *env, struct session *session, int registered);
 
 /* Ends every session of this thread at once, as `end` says.  For a stop. */
 void session_kill_all(struct env *env, unsigned end);

@@ -5,26 +5,36 @@
 #include "session/env.h"
 #include "worker/limits.h"
 
-/* Makes what all threads share: the arena and everything that hangs on it. */
+/* The arena that all workers share one after the other, and what all threads of one worker share. */
 
 /*
- * Fills *shared for a config: arena, slabs, backends, loops; and *arena, which is
- * the caller's to keep.  Listeners are not open yet.  conf and log are borrowed.
- * Returns 0 or -errno; shared_deinit() is fine in either case.
+ * Makes an empty arena with room for so many sessions and pipes; everything else has
+ * fixed room.  *arena is the caller's.  Returns 0 or -errno.
+ */
+int shared_arena(struct arena *arena, const struct limits *limits);
+
+/*
+ * Fills *shared for a config over an arena: tables, slots, backends, free lists.  Loops are
+ * inherited where the arena has them for the same number of threads (*inherited is set), else made anew.
+ * Listeners must be open (slots_listen()).  All is borrowed.  Returns 0 or
+ * -errno; shared_deinit() is fine in either case.
  */
 int shared_init(struct env_shared *shared, struct arena *arena, const struct conf *conf, struct log *log,
-                unsigned threads, const struct limits *limits);
+                unsigned threads, uint32_t max_sessions, int *inherited);
 
 /*
- * Opens every listening socket of the config and registers it with every
- * thread.  Each that fails is logged, with the reason and what to do.  Returns 0 or -errno of a failure.
+ * Registers the listening sockets of the config with every thread; one that is registered already stays so.
+ * Returns 0 or -errno.
  */
-int shared_listen(struct env_shared *shared);
+int shared_register(struct env_shared *shared);
 
-/* Closes the listening sockets and removes the AF_UNIX paths that are ours.  Idempotent. */
+/* Closes all listening sockets and removes the AF_UNIX paths that are ours.  Idempotent. */
 void shared_unlisten(struct env_shared *shared);
 
-/* Frees and closes everything but what is borrowed.  Fine on a zeroed one. */
+/* Frees process memory; the arena and its descriptors stay.  Fine on a zeroed one. */
 void shared_deinit(struct env_shared *shared);
+
+/* Closes the descriptors of all loops: for the very end. */
+void shared_close_loops(const struct arena *arena);
 
 #endif

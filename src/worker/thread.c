@@ -70,16 +70,22 @@ static void *thread_main(void *arg) {
         free(arg);
         /* The one that copying needs is made before traffic, so that descriptors come back to this number. */
         pipe_pool_ready(&env->pipes, PIPE_SMALL);
-        while ((phase = atomic_load(&pool->phase)) != THREAD_STOP && r >= 0) {
+        accept_adopt(env);
+        loop_replay(&env->loop);
+        while ((phase = atomic_load(&pool->phase)) < THREAD_LEAVE && r >= 0) {
                 if (phase == THREAD_DRAIN)
                         thread_drain(pool, env);
-                r = loop_round(&env->loop, -1);
+                r = loop_round(&env->loop, THREAD_BEAT_MS);
         }
         if (r < 0) {
                 atomic_store(&pool->failed, r);
                 thread_notify(pool);
-                while (atomic_load(&pool->phase) != THREAD_STOP)
+                while (atomic_load(&pool->phase) < THREAD_LEAVE)
                         usleep(10000);
+        }
+        if (atomic_load(&pool->phase) == THREAD_LEAVE) {
+                accept_leave(env);
+                return NULL;
         }
         env->accepting = 0;
         /* From here on nobody hands a session to another thread, so each can tell its own. */
@@ -138,9 +144,8 @@ static int thread_start(struct thread_pool *pool) {
         return 0;
 }
 
-int thread_pool_start(struct thread_pool *pool, struct env_shared *shared) {
+int thread_pool_prepare(struct thread_pool *pool, struct env_shared *shared) {
         unsigned wanted = shared->n_threads;
-        int r = 0;
 
         *pool = (struct thread_pool){ .shared = shared, .notify = -1 };
         pool->envs = calloc(wanted, sizeof(*pool->envs));
@@ -156,7 +161,13 @@ int thread_pool_start(struct thread_pool *pool, struct env_shared *shared) {
                         return -ENOMEM;
         }
         atomic_store(&pool->accepting, wanted);
-        while (!r && pool->n < wanted)
+        return 0;
+}
+
+int thread_pool_start(struct thread_pool *pool) {
+        int r = 0;
+
+        while (!r && pool->n < pool->shared->n_threads)
                 r = thread_start(pool);
         return r;
 }
@@ -167,13 +178,13 @@ void thread_pool_enter(struct thread_pool *pool, enum thread_phase phase) {
                 loop_wake(pool->shared->threads[i].record);
 }
 
-void thread_pool_stop(struct thread_pool *pool) {
+void thread_pool_stop(struct thread_pool *pool, enum thread_phase phase) {
         if (!pool->shared)
                 return;
         /* Only now is it known how many came up. */
         if (pool->n)
                 pthread_barrier_init(&pool->barrier, NULL, pool->n);
-        thread_pool_enter(pool, THREAD_STOP);
+        thread_pool_enter(pool, phase);
         for (unsigned i = 0; i < pool->n; i++)
                 pthread_join(pool->ids[i], NULL);
         if (pool->n)

@@ -15,8 +15,12 @@
 enum thread_phase {
         THREAD_SERVE,
         THREAD_DRAIN,           /* listeners close, sessions go on */
+        THREAD_LEAVE,           /* the threads end between two events; a successor goes on */
         THREAD_STOP,            /* the sessions that are left are reset, and the threads end */
 };
+
+/* A loop that is well begins a round at least this often. */
+#define THREAD_BEAT_MS 2000
 
 struct thread_pool {
         struct env_shared *shared;              /* borrowed */
@@ -30,11 +34,11 @@ struct thread_pool {
         int notify;                             /* an eventfd, owned: the pool has news for the main thread */
 };
 
-/*
- * Starts one thread for each of shared->n_threads, with all signals blocked.
- * Returns 0 or -errno; thread_pool_stop() is fine in either case.
- */
-int thread_pool_start(struct thread_pool *pool, struct env_shared *shared);
+/* Makes an env for each of shared->n_threads.  Returns 0 or -errno; thread_pool_stop() is fine in either case. */
+int thread_pool_prepare(struct thread_pool *pool, struct env_shared *shared);
+
+/* Starts the threads, with all signals blocked.  Returns 0 or -errno. */
+int thread_pool_start(struct thread_pool *pool);
 
 /* Tells all threads to enter a phase.  Phases only advance. */
 void thread_pool_enter(struct thread_pool *pool, enum thread_phase phase);
@@ -46,7 +50,7 @@ void thread_pool_enter(struct thread_pool *pool, enum thread_phase phase);
  */
 void thread_pool_news(struct thread_pool *pool);
 
-/* Enters THREAD_STOP, waits for all threads and frees. */
-void thread_pool_stop(struct thread_pool *pool);
+/* Enters the phase, which is THREAD_LEAVE or THREAD_STOP, waits for all threads and frees. */
+void thread_pool_stop(struct thread_pool *pool, enum thread_phase phase);
 
 #endif

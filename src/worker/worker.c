@@ -11,22 +11,27 @@
 
 #include "base/clock.h"
 #include "health/resolve.h"
+#include "worker/adopt.h"
+#include "worker/control.h"
 #include "worker/limits.h"
 #include "worker/shared.h"
+#include "worker/slots.h"
 #include "worker/thread.h"
 
 #define WORKER_RESOLVE_MS 2000  /* that the start waits for host names */
+#define WORKER_BEAT_MS 1000
 #define WORKER_LOG_STOP_MS 1000 /* for a log target that is slow */
 
 struct worker {
-        const struct conf *conf;
+        const struct worker_job *job;
         struct log *log;
-        struct arena arena;
+        struct control_record *control;
         struct env_shared shared;
         struct thread_pool pool;
         struct resolve *resolve;
-        int signals;                    /* a signalfd */
+        int signals;                    /* a signalfd, alone; else the eventfd of the keeper, not ours */
         int64_t drain_until;            /* ms; INT64_MAX: no deadline */
+        uint32_t reopened;              /* requests to open the log again that were carried out */
         enum thread_phase phase;
 };
 
@@ -46,83 +51,99 @@ static int worker_signals(void) {
         return fd < 0 ? -errno : fd;
 }
 
-/* Works out threads and sessions.  Automatic threads are fewer where descriptors are too few for all. */
-static int worker_limits(const struct worker *worker, unsigned *wanted, struct limits *limits) {
-        const struct conf *conf = worker->conf;
+int worker_limits(const struct conf *conf, struct log *log, unsigned *threads, struct limits *limits) {
+        unsigned most = conf->threads ? conf->threads : limits_cpus();
         uint64_t descriptors = limits_raise();
         size_t listeners = 0;
-        unsigned threads = conf->threads ? conf->threads : limits_cpus(), most = threads;
 
         for (size_t i = 0; i < conf->n_frontends; i++)
                 listeners += conf->frontends[i].n_listeners;
-        if (threads > CONF_THREADS_MAX)
-                threads = CONF_THREADS_MAX;
-        for (unsigned least = conf->threads ? threads : 1; threads >= least; threads--)
-                if (limits_fit(limits, descriptors, conf->max_connections, threads, listeners) == 0) {
-                        *wanted = threads;
+        if (most > CONF_THREADS_MAX)
+                most = CONF_THREADS_MAX;
+        /* Automatic threads are fewer where descriptors are too few for all. */
+        for (*threads = most; *threads >= (conf->threads ? most : 1); (*threads)--)
+                if (limits_fit(limits, descriptors, conf->max_connections, *threads, listeners) == 0)
                         return 0;
-                }
-        threads = conf->threads ? most : 1;
+        ++*threads;
         if (conf->max_connections)
-                log_error(worker->log, LOG_NO_CONTEXT,
+                log_error(log, LOG_NO_CONTEXT,
                           "max-connections = %" PRIu32 " needs a descriptor limit of %" PRIu64 ", but it is %" PRIu64
                           "; raise it (LimitNOFILE= in the unit, ulimit -n in a shell) or lower max-connections",
                           conf->max_connections, limits->descriptors, descriptors);
         else
-                log_error(worker->log, LOG_NO_CONTEXT,
+                log_error(log, LOG_NO_CONTEXT,
                           "the descriptor limit of %" PRIu64 " is too low: %zu listeners on %u threads need %" PRIu64
                           " at least; raise it (LimitNOFILE= in the unit, ulimit -n in a shell)",
-                          descriptors, listeners, threads, limits->descriptors);
+                          descriptors, listeners, *threads, limits->descriptors);
         return -EMFILE;
 }
 
-static int worker_start(struct worker *worker, const struct worker_hooks *hooks) {
+/* Makes what the threads share and takes over what the arena holds. */
+static int worker_adopt(struct worker *worker, unsigned threads, uint32_t sessions) {
+        const struct worker_job *job = worker->job;
+        struct control_record *control = worker->control;
+        struct adopt_report report;
+        int inherited, r;
+
+        if (sessions > arena_count(job->arena, ARENA_SESSIONS))
+                sessions = arena_count(job->arena, ARENA_SESSIONS);
+        /* Those that a config before this one had were served to the last client; some may have to be opened again. */
+        r = slots_listen(job->arena, job->conf, job->log);
+        if (r < 0)
+                return r;
+        slots_unlisten_new(job->arena, job->conf);
+        r = shared_init(&worker->shared, job->arena, job->conf, job->log, threads, sessions, &inherited);
+        if (r >= 0)
+                r = thread_pool_prepare(&worker->pool, &worker->shared);
+        if (r < 0)
+                return r;
+        adopt_sessions(&worker->shared, worker->pool.envs, inherited, &report);
+        control->last_adopted = report.adopted;
+        control->last_reset = report.reset;
+        control->adopted += report.adopted;
+        control->reset += report.reset;
+        return shared_register(&worker->shared);
+}
+
+static int worker_start(struct worker *worker) {
+        const struct worker_job *job = worker->job;
         struct limits limits;
         unsigned threads;
         int r;
 
-        r = worker_limits(worker, &threads, &limits);
+        r = worker_limits(job->conf, job->log, &threads, &limits);
         if (r < 0)
                 return r;
-        limits_grow_table(limits.descriptors);
-        r = shared_init(&worker->shared, &worker->arena, worker->conf, worker->log, threads, &limits);
+        signal(SIGPIPE, SIG_IGN);
+        worker->signals = job->alone ? worker_signals() : worker->control->to_worker;
+        r = worker->signals < 0 ? worker->signals : log_start(job->log);
+        if (r >= 0)
+                r = worker_adopt(worker, threads, limits.sessions);
+        if (r >= 0)
+                r = resolve_start(&worker->resolve, worker->shared.backends, ENV_BACKENDS, job->log, WORKER_RESOLVE_MS);
+        if (r >= 0)
+                r = thread_pool_start(&worker->pool);
+        if (r >= 0 && job->ready)
+                r = job->ready(job->arg);
         if (r < 0) {
-                log_error(worker->log, LOG_NO_CONTEXT,
-                          "cannot start: %s (memory for %" PRIu32 " sessions on %u threads)",
-                          strerror(-r), limits.sessions, threads);
+                log_error(job->log, LOG_NO_CONTEXT, "cannot start: %s", strerror(-r));
                 return r;
         }
-        r = worker_signals();
-        if (r < 0) {
-                log_error(worker->log, LOG_NO_CONTEXT, "cannot take signals: %s", strerror(-r));
-                return r;
-        }
-        worker->signals = r;
-        r = shared_listen(&worker->shared);
-        if (r >= 0)
-                r = log_start(worker->log);
-        if (r >= 0)
-                r = resolve_start(&worker->resolve, worker->shared.backends, worker->conf->n_backends, worker->log,
-                                  WORKER_RESOLVE_MS);
-        if (r >= 0)
-                r = thread_pool_start(&worker->pool, &worker->shared);
-        if (r >= 0 && hooks->ready)
-                r = hooks->ready(hooks->arg);
-        if (r < 0) {
-                log_error(worker->log, LOG_NO_CONTEXT, "cannot start: %s", strerror(-r));
-                return r;
-        }
-        log_info(worker->log, LOG_NO_CONTEXT, "ready: %zu frontends, %" PRIu32 " listeners, %u threads, up to %" PRIu32
-                 " sessions", worker->conf->n_frontends, worker->shared.n_listeners, threads, limits.sessions);
+        log_info(job->log, LOG_NO_CONTEXT,
+                 "ready: %zu frontends, %u threads, up to %" PRIu32 " sessions", job->conf->n_frontends, threads,
+                 worker->shared.max_sessions);
         return 0;
 }
 
 static void worker_drain(struct worker *worker) {
         uint32_t sessions = atomic_load(&worker->shared.sessions_now);
-        int64_t drain = worker->conf->drain;
+        int64_t drain = worker->job->conf->drain;
 
         worker->phase = THREAD_DRAIN;
-        worker->drain_until = drain == CONF_OFF ? INT64_MAX : clock_now_ms() + drain;
+        /* A drain goes on where a worker before this one began it. */
+        if (!worker->control->drain_until_ms)
+                worker->control->drain_until_ms = drain == CONF_OFF ? INT64_MAX : clock_now_ms() + drain;
+        worker->drain_until = worker->control->drain_until_ms;
         if (drain == CONF_OFF)
                 log_info(worker->log, LOG_NO_CONTEXT,
                          "draining: no new clients; waiting for %" PRIu32 " sessions", sessions);
@@ -158,6 +179,36 @@ static void worker_signal(struct worker *worker, int signal) {
         }
 }
 
+/* What the keeper wants now. */
+static void worker_command(struct worker *worker) {
+        struct control_record *control = worker->control;
+        uint32_t command = __atomic_load_n(&control->command, __ATOMIC_ACQUIRE);
+        uint32_t reopen = __atomic_load_n(&control->reopen, __ATOMIC_ACQUIRE);
+
+        control_clear(control->to_worker);
+        if (reopen != worker->reopened) {
+                worker->reopened = reopen;
+                log_reopen(worker->log);
+        }
+        if (command == CONTROL_DRAIN && worker->phase == THREAD_SERVE)
+                worker_drain(worker);
+        else if (command == CONTROL_LEAVE && worker->phase == THREAD_SERVE)
+                worker->phase = THREAD_LEAVE;
+        else if (command == CONTROL_STOP)
+                worker->phase = THREAD_STOP;
+}
+
+static void worker_orders(struct worker *worker) {
+        struct signalfd_siginfo info;
+
+        if (!worker->job->alone) {
+                worker_command(worker);
+                return;
+        }
+        while (read(worker->signals, &info, sizeof(info)) == sizeof(info))
+                worker_signal(worker, (int)info.ssi_signo);
+}
+
 /* The pool has news: closes listeners that no thread uses any more, and sees whether a drain is over. */
 static int worker_news(struct worker *worker) {
         int r = atomic_load(&worker->pool.failed);
@@ -175,13 +226,17 @@ static int worker_news(struct worker *worker) {
         return 0;
 }
 
+/* Until the drain's deadline; and the keeper wants to see the main thread alive now and then. */
 static int worker_timeout(const struct worker *worker) {
-        int64_t left;
+        int64_t left = worker->job->alone ? -1 : WORKER_BEAT_MS;
 
-        if (worker->phase != THREAD_DRAIN || worker->drain_until == INT64_MAX)
-                return -1;
-        left = worker->drain_until - clock_now_ms();
-        return left <= 0 ? 0 : left > INT32_MAX ? INT32_MAX : (int)left;
+        if (worker->phase == THREAD_DRAIN && worker->drain_until != INT64_MAX) {
+                int64_t drain = worker->drain_until - clock_now_ms();
+
+                drain = drain < 0 ? 0 : drain;
+                left = left < 0 || drain < left ? drain : left;
+        }
+        return left > INT32_MAX ? INT32_MAX : (int)left;
 }
 
 static int worker_serve(struct worker *worker) {
@@ -189,17 +244,20 @@ static int worker_serve(struct worker *worker) {
                 { .fd = worker->signals, .events = POLLIN },
                 { .fd = worker->pool.notify, .events = POLLIN },
         };
-        struct signalfd_siginfo info;
         int r = 0;
 
-        while (worker->phase != THREAD_STOP && r >= 0) {
+        /* An order may have come while we were starting. */
+        if (!worker->job->alone)
+                worker_command(worker);
+        while (worker->phase < THREAD_LEAVE && r >= 0) {
                 if (poll(fds, 2, worker_timeout(worker)) < 0 && errno != EINTR)
                         return -errno;
-                while (read(worker->signals, &info, sizeof(info)) == sizeof(info))
-                        worker_signal(worker, (int)info.ssi_signo);
+                worker->control->beat_ms = clock_now_ms();
+                if (fds[0].revents)
+                        worker_orders(worker);
                 if (fds[1].revents)
                         r = worker_news(worker);
-                if (worker_timeout(worker) == 0)
+                if (worker->phase == THREAD_DRAIN && clock_now_ms() >= worker->drain_until)
                         worker->phase = THREAD_STOP;
         }
         return r;
@@ -207,32 +265,44 @@ static int worker_serve(struct worker *worker) {
 
 /* Returns 1 where the resolver is stuck. */
 static int worker_finish(struct worker *worker) {
-        uint32_t left = worker->shared.arena ? atomic_load(&worker->shared.sessions_now) : 0;
+        uint32_t left = atomic_load(&worker->shared.sessions_now);
         int stuck;
 
-        thread_pool_stop(&worker->pool);
+        thread_pool_stop(&worker->pool, worker->phase == THREAD_LEAVE ? THREAD_LEAVE : THREAD_STOP);
         stuck = resolve_stop(worker->resolve);
-        if (worker->shared.arena && worker->arena.head)
+        if (worker->phase == THREAD_LEAVE)
+                slots_unlisten_leaving(worker->job->arena);
+        else if (worker->shared.arena)
                 log_info(worker->log, LOG_NO_CONTEXT,
                          "stopped: %" PRIu64 " sessions served, %" PRIu32 " reset at the end",
-                         worker->arena.head->next_session - 1, left);
-        shared_unlisten(&worker->shared);
+                         worker->job->arena->head->next_session - 1, left);
         log_stop(worker->log, WORKER_LOG_STOP_MS);
-        if (worker->signals >= 0)
+        if (worker->job->alone && worker->signals >= 0)
                 close(worker->signals);
         if (!stuck)
                 shared_deinit(&worker->shared);
         return stuck;
 }
 
-int worker_run(const struct conf *conf, struct log *log, const struct worker_hooks *hooks, int *stuck) {
-        struct worker worker = { .conf = conf, .log = log, .arena = ARENA_NULL, .signals = -1,
-                                 .pool = { .notify = -1 }, .drain_until = INT64_MAX };
+int worker_run(const struct worker_job *job, int *stuck) {
+        struct worker worker = {
+                .job = job,
+                .log = job->log,
+                .control = control_of(job->arena),
+                .signals = -1,
+                .pool = { .notify = -1 },
+                .drain_until = INT64_MAX,
+        };
         int r;
 
-        r = worker_start(&worker, hooks);
+        worker.reopened = worker.control->reopen;
+        worker.control->beat_ms = clock_now_ms();
+        r = worker_start(&worker);
         if (r >= 0)
                 r = worker_serve(&worker);
+        /* Whatever went wrong here, a successor may do better with the sessions. */
+        if (r < 0 && !job->alone)
+                worker.phase = THREAD_LEAVE;
         *stuck = worker_finish(&worker);
         return r;
 }

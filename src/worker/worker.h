@@ -4,26 +4,42 @@
 
 #include "base/log.h"
 #include "conf/conf.h"
+#include "engine/arena.h"
 
 /*
- * The worker: serves a config with its threads until it is told to stop.
+ * The worker: serves a config with its threads until it is told to stop or to
+ * leave.  It adopts what it finds in the arena.
  *
- * Signals, handled in the calling thread: SIGTERM drains, a second one or
- * SIGINT stops at once, SIGUSR1 opens log files again.  SIGHUP and SIGUSR2 are
- * refused with a line in the log: one process has nobody to hand its sessions to.
+ * With a keeper it takes its orders from the arena's control record.  Alone it takes
+ * signals in the calling thread: SIGTERM drains, a second one or SIGINT
+ * stops at once, SIGUSR1 opens log files again; SIGHUP and SIGUSR2 are refused with a
+ * line in the log, since one process has nobody to hand its sessions to.
  */
 
-struct worker_hooks {
-        /* Called once, when every listener accepts.  Returns 0, or -errno to give up. */
+struct worker_job {
+        const struct conf *conf;
+        struct log *log;
+        struct arena *arena;            /* its listeners are open: slots_listen() */
+        int alone;                      /* there is no keeper */
+        /* Called once, when everything runs.  Returns 0, or -errno to give up. */
         int (*ready)(void *arg);
         void *arg;
 };
 
 /*
- * Runs to the end.  Returns 0 after a stop that was asked for, or -errno
+ * Runs to the end.  Returns 0 after a stop or a leave that was asked for, or -errno
  * where the start or an event loop failed; the reason is in the log then.
+ * Listeners and whatever else the arena owns stay open.
  * *stuck is set where a thread of the system's resolver does not return: conf and log must not be freed then.
  */
-int worker_run(const struct conf *conf, struct log *log, const struct worker_hooks *hooks, int *stuck);
+int worker_run(const struct worker_job *job, int *stuck);
+
+/*
+ * Works out how many threads and sessions a config gets under the descriptor limit in
+ * force, which is raised as far as it goes.  `listeners` are counted in.  Returns 0,
+ * or -EMFILE with the reason in the log.
+ */
+struct limits;
+int worker_limits(const struct conf *conf, struct log *log, unsigned *threads, struct limits *limits);
 
 #endif

@@ -16,8 +16,8 @@
 
 #include "engine/arena.h"
 
-static const uint32_t some_sizes[ARENA_SLABS] = { 832, 64, 20, 300, 256, 128 };
-static const uint32_t some_counts[ARENA_SLABS] = { 2, 3, 1000, 7, 5000, 1 };
+static const uint32_t some_sizes[ARENA_SLABS] = { 832, 64, 20, 300, 256, 128, 24, 8, 128 };
+static const uint32_t some_counts[ARENA_SLABS] = { 2, 3, 1000, 7, 5000, 1, 9, 2, 4 };
 
 static void test_layout(void **unused) {
         struct arena arena = ARENA_NULL;
@@ -129,11 +129,26 @@ static void test_too_large(void **unused) {
                 }
 }
 
+/* A list over `count` records of a slab of their own. */
+static void open_list(struct arena *arena, struct arena_list *list, uint32_t count) {
+        const uint32_t sizes[ARENA_SLABS] = { [ARENA_SESSIONS] = 8 };
+        const uint32_t counts[ARENA_SLABS] = { [ARENA_SESSIONS] = count };
+
+        assert_int_equal(arena_init(arena, sizes, counts), 0);
+        assert_int_equal(arena_list_init(list, arena, ARENA_SESSIONS), 0);
+}
+
+static void close_list(struct arena *arena, struct arena_list *list) {
+        arena_list_deinit(list);
+        arena_deinit(arena);
+}
+
 static void test_list_order(void **unused) {
         struct arena_list list;
+        struct arena arena;
 
         (void)unused;
-        assert_int_equal(arena_list_init(&list, 10), 0);
+        open_list(&arena, &list, 10);
         assert_int_equal(arena_list_bound(&list), 0);
         for (uint32_t i = 0; i < 6; i++) {
                 assert_int_equal(arena_list_take(&list), i);
@@ -149,15 +164,16 @@ static void test_list_order(void **unused) {
         assert_int_equal(arena_list_take(&list), 1);
         assert_int_equal(arena_list_take(&list), 6);
         assert_int_equal(arena_list_bound(&list), 7);
-        arena_list_deinit(&list);
-        arena_list_deinit(&list);
+        close_list(&arena, &list);
+        close_list(&arena, &list);
 }
 
 static void test_list_exhausted(void **unused) {
         struct arena_list list;
+        struct arena arena;
 
         (void)unused;
-        assert_int_equal(arena_list_init(&list, 3), 0);
+        open_list(&arena, &list, 3);
         for (int i = 0; i < 3; i++)
                 assert_true(arena_list_take(&list) != ARENA_NONE);
         for (int i = 0; i < 3; i++)
@@ -166,11 +182,11 @@ static void test_list_exhausted(void **unused) {
         arena_list_give(&list, 2);
         assert_int_equal(arena_list_take(&list), 2);
         assert_int_equal(arena_list_take(&list), ARENA_NONE);
-        arena_list_deinit(&list);
+        close_list(&arena, &list);
 
-        assert_int_equal(arena_list_init(&list, 0), 0);
+        open_list(&arena, &list, 0);
         assert_int_equal(arena_list_take(&list), ARENA_NONE);
-        arena_list_deinit(&list);
+        close_list(&arena, &list);
 }
 
 #define CROWD 4
@@ -214,11 +230,12 @@ static void *crowd_main(void *arg) {
 /* Four threads that want more than there is: nobody gets what another has, and nothing is lost. */
 static void test_list_crowd(void **unused) {
         struct crowd *crowd = calloc(1, sizeof(*crowd));
+        struct arena arena;
         pthread_t threads[CROWD];
         unsigned char seen[CROWD_RECORDS] = { 0 };
 
         (void)unused;
-        assert_int_equal(arena_list_init(&crowd->list, CROWD_RECORDS), 0);
+        open_list(&arena, &crowd->list, CROWD_RECORDS);
         for (int i = 0; i < CROWD; i++)
                 assert_int_equal(pthread_create(&threads[i], NULL, crowd_main, crowd), 0);
         for (int i = 0; i < CROWD; i++)
@@ -232,7 +249,7 @@ static void test_list_crowd(void **unused) {
                 assert_int_equal(seen[index]++, 0);
         }
         assert_int_equal(arena_list_take(&crowd->list), ARENA_NONE);
-        arena_list_deinit(&crowd->list);
+        close_list(&arena, &crowd->list);
         free(crowd);
 }
 

@@ -28,6 +28,7 @@ struct fixture {
 static struct fixture *open_backend(const char *const *texts, size_t n) {
         const uint32_t sizes[ARENA_SLABS] = { [ARENA_SERVERS] = sizeof(struct server_record) };
         const uint32_t counts[ARENA_SLABS] = { [ARENA_SERVERS] = 3 };
+        const uint16_t slots[] = { 0, 1, 2 };
         struct fixture *f = calloc(1, sizeof(*f));
 
         for (size_t i = 0; i < n; i++) {
@@ -38,7 +39,7 @@ static struct fixture *open_backend(const char *const *texts, size_t n) {
         }
         f->conf = (struct conf_backend){ .name = "app", .servers = f->servers, .n_servers = n };
         assert_int_equal(arena_init(&f->arena, sizes, counts), 0);
-        assert_int_equal(backend_init(&f->backend, &f->conf, &f->arena, 0), 0);
+        assert_int_equal(backend_init(&f->backend, &f->conf, &f->arena, slots), 0);
         return f;
 }
 

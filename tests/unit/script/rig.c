@@ -15,6 +15,7 @@
 #include "session/accept.h"
 #include "session/access.h"
 #include "worker/shared.h"
+#include "worker/slots.h"
 
 static void rig_on_event(void *owner, uint64_t key, uint32_t events) {
         session_event(owner, key, events);
@@ -82,9 +83,13 @@ void rig_name(struct addr *addr) {
 void rig_start(struct rig *rig, uint32_t sessions, uint32_t pipes) {
         struct limits limits = { .sessions = sessions, .pipes = pipes };
         struct env *env;
+        int inherited;
 
-        rig_need(shared_init(&rig->shared, &rig->arena, rig->conf, rig->log, 1, &limits) == 0, "shared_init");
-        rig_need(shared_listen(&rig->shared) == 0, "shared_listen");
+        rig_need(shared_arena(&rig->arena, &limits) == 0, "shared_arena");
+        rig_need(slots_listen(&rig->arena, rig->conf, rig->log) == 0, "slots_listen");
+        rig_need(shared_init(&rig->shared, &rig->arena, rig->conf, rig->log, 1, sessions, &inherited) == 0,
+                 "shared_init");
+        rig_need(shared_register(&rig->shared) == 0, "shared_register");
         env = aligned_alloc(64, (sizeof(*env) + 63) / 64 * 64);
         rig_need(env != NULL, "memory");
         memset(env, 0, sizeof(*env));
@@ -250,7 +255,10 @@ const char *rig_stop(struct rig *rig) {
                      !rig_list_complete(&rig->shared.pipes.list)))
                 why = "a record did not come back to its free list";
         script.model = NULL;
+        shared_unlisten(&rig->shared);
         shared_deinit(&rig->shared);
+        shared_close_loops(&rig->arena);
+        arena_deinit(&rig->arena);
         free(rig->env->server_limits);
         free(rig->env);
         log_free(rig->log);

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef SPLICED_KEEPER_CHILD_H
+#define SPLICED_KEEPER_CHILD_H
+
+#include "base/log.h"
+#include "conf/conf.h"
+#include "engine/arena.h"
+
+/* What the keeper's children do. */
+
+/*
+ * The worker process: closes what nobody owns, loads the config that the
+ * arena's control record names, opens its own log and serves.  Does not return.
+ */
+void child_worker(struct arena *arena, unsigned verbose) __attribute__((noreturn));
+
+/* Loads the text that a config memfd holds.  Returns as conf_load_text(), or -errno. */
+int child_load(struct conf **out, int memfd, const char *name, FILE *errors);
+
+/* The effective config as a new memfd, the caller's.  Returns it or -errno. */
+int child_config(const struct conf *conf);
+
+/* The log level of a config, `verbose` steps further. */
+enum log_level child_log_level(const struct conf *conf, unsigned verbose);
+
+#endif

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: ISC */
+#include "keeper/reload.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "keeper/child.h"
+#include "keeper/process.h"
+#include "worker/limits.h"
+#include "worker/slots.h"
+#include "worker/worker.h"
+
+#define RELOAD_CHECK_MS 10000   /* for a config on a file system that hangs, or a FIFO as include file */
+#define RELOAD_LEAVE_MS 5000    /* for the worker to come to a clean point */
+
+/* One log line for each mistake. */
+static void reload_log_mistakes(struct log *log, char *text) {
+        for (char *save = NULL, *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+                log_error(log, LOG_NO_CONTEXT, "reload refused: %s", line);
+}
+
+static int reload_load(struct keeper *keeper, struct conf **conf) {
+        char *text = NULL;
+        size_t size = 0;
+        FILE *errors = open_memstream(&text, &size);
+        int r;
+
+        if (!errors)
+                return -errno;
+        r = conf_load(conf, keeper->options->path, errors);
+        fclose(errors);
+        if (r == CONF_INVALID)
+                reload_log_mistakes(keeper->log, text);
+        free(text);
+        return r;
+}
+
+/* What only a restart can change. */
+static int reload_possible(struct keeper *keeper, const struct conf *now, const struct conf *next) {
+        struct limits limits;
+        unsigned threads;
+
+        if (strcmp(now->pid_file ? now->pid_file : "", next->pid_file ? next->pid_file : "") != 0) {
+                log_error(keeper->log, LOG_NO_CONTEXT, "reload refused: pid-file cannot change without a restart");
+                return 0;
+        }
+        if (worker_limits(next, keeper->log, &threads, &limits) < 0) {
+                log_error(keeper->log, LOG_NO_CONTEXT, "reload refused: the new config needs more descriptors");
+                return 0;
+        }
+        if (next->max_connections > arena_count(&keeper->arena, ARENA_SESSIONS)) {
+                log_error(keeper->log, LOG_NO_CONTEXT,
+                          "reload refused: max-connections above %" PRIu32 " needs a restart",
+                          arena_count(&keeper->arena, ARENA_SESSIONS));
+                return 0;
+        }
+        return 1;
+}
+
+static void reload_tell(struct keeper *keeper, const char *what, const char *kind, const char *name) {
+        log_info(keeper->log, LOG_NO_CONTEXT, "reload: %s %s %s", kind, name, what);
+}
+
+/* Says what came, went and changed, by name.  `has` looks a name up in the other config. */
+static void reload_tell_frontends(struct keeper *keeper, const struct conf *a, const struct conf *b, const char *what) {
+        for (size_t i = 0; i < a->n_frontends; i++) {
+                size_t j = 0;
+
+                while (j < b->n_frontends && strcmp(a->frontends[i].name, b->frontends[j].name) != 0)
+                        j++;
+                if (j == b->n_frontends)
+                        reload_tell(keeper, what, "frontend", a->frontends[i].name);
+        }
+}
+
+static void reload_tell_servers(struct keeper *keeper, const struct conf_backend *a, const struct conf_backend *b,
+                                const char *what) {
+        char name[2 * CONF_NAME_MAX + 2];
+
+        for (size_t i = 0; i < a->n_servers; i++) {
+                size_t j = 0;
+
+                while (b && j < b->n_servers && strcmp(a->servers[i].name, b->servers[j].name) != 0)
+                        j++;
+                if (b && j < b->n_servers)
+                        continue;
+                snprintf(name, sizeof(name), "%s/%s", a->name, a->servers[i].name);
+                reload_tell(keeper, what, "server", name);
+        }
+}
+
+static void reload_tell_backends(struct keeper *keeper, const struct conf *a, const struct conf *b, const char *what) {
+        for (size_t i = 0; i < a->n_backends; i++) {
+                const struct conf_backend *other = NULL;
+
+                for (size_t j = 0; j < b->n_backends && !other; j++)
+                        if (strcmp(a->backends[i].name, b->backends[j].name) == 0)
+                                other = &b->backends[j];
+                if (!other)
+                        reload_tell(keeper, what, "backend", a->backends[i].name);
+                reload_tell_servers(keeper, &a->backends[i], other, what);
+        }
+}
+
+/* The helper: exit status 0 with control->next_config set, or 1 with the reason in the log. */
+static int reload_check(struct keeper *keeper) {
+        struct conf *now = NULL, *next = NULL;
+        int r;
+
+        r = reload_load(keeper, &next);
+        if (r == 0)
+                r = child_load(&now, keeper->control->config, "the effective config", stderr);
+        if (r < 0)
+                log_error(keeper->log, LOG_NO_CONTEXT, "reload refused: %s", strerror(-r));
+        if (r != 0 || !reload_possible(keeper, now, next))
+                return 1;
+        r = child_config(next);
+        if (r < 0) {
+                log_error(keeper->log, LOG_NO_CONTEXT, "reload refused: cannot keep the config: %s", strerror(-r));
+                return 1;
+        }
+        keeper->control->next_config = r;
+        if (slots_listen(&keeper->arena, next, keeper->log) < 0) {
+                log_error(keeper->log, LOG_NO_CONTEXT, "reload refused: a new listener cannot be opened");
+                return 1;
+        }
+        reload_tell_frontends(keeper, next, now, "is new");
+        reload_tell_frontends(keeper, now, next, "is gone");
+        reload_tell_backends(keeper, next, now, "is new");
+        reload_tell_backends(keeper, now, next, "is gone");
+        return 0;
+}
+
+void reload_begin(struct keeper *keeper) {
+        pid_t pid;
+
+        if (keeper->change != KEEPER_NO_CHANGE || !keeper->was_ready) {
+                keeper->reload_again = 1;
+                return;
+        }
+        keeper->control->next_config = -1;
+        pid = process_clone();
+        if (pid == 0) {
+                sigset_t none;
+
+                sigemptyset(&none);
+                sigprocmask(SIG_SETMASK, &none, NULL);
+                _exit(reload_check(keeper));
+        }
+        if (pid < 0) {
+                log_error(keeper->log, LOG_NO_CONTEXT, "reload refused: cannot start a helper: %s", strerror(-pid));
+                return;
+        }
+        keeper->helper = pid;
+        keeper->change = KEEPER_CHECK_CONFIG;
+        keeper->change_until_ms = clock_now_ms() + RELOAD_CHECK_MS;
+}
+
+static void reload_drop_config(int *memfd) {
+        int fd = *memfd;
+
+        *memfd = -1;
+        if (fd >= 0)
+                close(fd);
+}
+
+static void reload_undo(struct keeper *keeper) {
+        slots_unlisten_pending(&keeper->arena);
+        reload_drop_config(&keeper->control->next_config);
+        keeper->change = KEEPER_NO_CHANGE;
+}
+
+void reload_checked(struct keeper *keeper, int status) {
+        if (status != 0) {
+                if (process_faulted(status) && (status & 0x7f))
+                        log_error(keeper->log, LOG_NO_CONTEXT,
+                                  "reload refused: the helper that checks the config crashed");
+                else if (status & 0x7f)
+                        log_error(keeper->log, LOG_NO_CONTEXT, "reload refused: reading the config took too long");
+                reload_undo(keeper);
+                return;
+        }
+        if (keeper->stopping) {
+                reload_undo(keeper);
+                return;
+        }
+        keeper->change = KEEPER_LEAVE_CONFIG;
+        keeper->change_until_ms = clock_now_ms() + RELOAD_LEAVE_MS;
+        keeper_command(keeper, CONTROL_LEAVE);
+}
+
+void reload_switch(struct keeper *keeper) {
+        keeper->former = keeper->control->config;
+        keeper_own(keeper, keeper->former);
+        keeper->control->config = keeper->control->next_config;
+        keeper->control->next_config = -1;
+        keeper->change = KEEPER_TRY_CONFIG;
+}
+
+static void reload_settle(struct keeper *keeper, int *memfd) {
+        keeper_disown(keeper, keeper->former);
+        reload_drop_config(memfd);
+        keeper->former = -1;
+        keeper->change = KEEPER_NO_CHANGE;
+}
+
+void reload_done(struct keeper *keeper) {
+        reload_settle(keeper, &keeper->former);
+        log_info(keeper->log, LOG_NO_CONTEXT, "reloaded: worker %" PRIu32 " serves the new config; %" PRIu32
+                 " sessions go on, %" PRIu32 " were reset", keeper->control->generation, keeper->control->last_adopted,
+                 keeper->control->last_reset);
+}
+
+void reload_failed(struct keeper *keeper) {
+        int dropped = keeper->control->config;
+
+        keeper->control->config = keeper->former;
+        log_error(keeper->log, LOG_NO_CONTEXT,
+                  "reload failed: the worker died before it was ready; the former config comes back");
+        reload_settle(keeper, &dropped);
+}

@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: ISC */
+#include "worker/adopt.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "net/sys.h"
+#include "session/access.h"
+#include "session/deadline.h"
+#include "worker/control.h"
+#include "worker/slots.h"
+
+#define ADOPT_CRASHES 2 /* a session that was being served in so many crashes is reset */
+
+/* A set of descriptors: one byte each. */
+struct adopt_set {
+        uint8_t *has;
+        size_t size;
+};
+
+/* Returns 0 where fd cannot be in the set or is in it already. */
+static int adopt_own(struct adopt_set *set, int fd) {
+        if (fd < 0 || (size_t)fd >= set->size || set->has[fd])
+                return 0;
+        set->has[fd] = 1;
+        return 1;
+}
+
+static int adopt_set_init(struct adopt_set *set) {
+        struct rlimit limit;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+                return -errno;
+        set->size = limit.rlim_cur > (1u << 22) ? 1u << 22 : limit.rlim_cur;
+        set->has = calloc(set->size, 1);
+        return set->has ? 0 : -ENOMEM;
+}
+
+static void adopt_own_fixed(const struct arena *arena, struct adopt_set *set) {
+        const struct control_record *control = control_of(arena);
+        const struct loop_record *loops = arena_slab(arena, ARENA_THREADS);
+        const struct env_listener_record *listeners = arena_slab(arena, ARENA_LISTENERS);
+
+        for (int fd = 0; fd <= STDERR_FILENO; fd++)
+                adopt_own(set, fd);
+        adopt_own(set, arena->fd);
+        adopt_own(set, control->to_worker);
+        adopt_own(set, control->to_keeper);
+        adopt_own(set, control->config);
+        adopt_own(set, control->next_config);
+        for (int i = 0; i < CONTROL_DESCRIPTORS; i++)
+                adopt_own(set, control->keeper[i]);
+        for (uint32_t i = 0; i < arena->head->extents[ARENA_THREADS].used; i++) {
+                adopt_own(set, loops[i].poller);
+                adopt_own(set, loops[i].wake);
+        }
+        for (uint32_t i = 0; i < arena->head->extents[ARENA_LISTENERS].used; i++)
+                if (listeners[i].used)
+                        adopt_own(set, listeners[i].fd);
+}
+
+/* Marks what sessions and pipes own.  A record that claims what another has keeps nothing: it is found out later. */
+static void adopt_own_traffic(const struct arena *arena, struct adopt_set *set) {
+        struct session *sessions = arena_slab(arena, ARENA_SESSIONS);
+        struct pipe_record *pipes = arena_slab(arena, ARENA_PIPES);
+
+        for (uint32_t i = 0; i < arena->head->extents[ARENA_SESSIONS].used; i++) {
+                if (sessions[i].state == LIFE_CLOSED)
+                        continue;
+                for (int side = 0; side < SESSION_SIDES; side++)
+                        if (sessions[i].fd[side] >= 0 && !adopt_own(set, sessions[i].fd[side]))
+                                sessions[i].fd[side] = -1;
+        }
+        for (uint32_t i = 0; i < arena->head->extents[ARENA_PIPES].used; i++) {
+                if (pipes[i].owner == PIPE_FREE)
+                        continue;
+                if (!adopt_own(set, pipes[i].ends[0]) || !adopt_own(set, pipes[i].ends[1]))
+                        pipes[i].owner = PIPE_FREE;
+        }
+}
+
+static int adopt_is_socket(int fd) {
+        int type;
+        socklen_t len = sizeof(type);
+
+        return sys_getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_STREAM;
+}
+
+void adopt_nothing(const struct arena *arena) {
+        struct session *sessions = arena_slab(arena, ARENA_SESSIONS);
+        struct pipe_record *pipes = arena_slab(arena, ARENA_PIPES);
+        struct linger linger = { .l_onoff = 1, .l_linger = 0 };
+        struct arena_extent *extents = arena->head->extents;
+
+        for (uint32_t i = 0; i < extents[ARENA_SESSIONS].used; i++) {
+                for (int side = 0; sessions[i].state != LIFE_CLOSED && side < SESSION_SIDES; side++)
+                        if (adopt_is_socket(sessions[i].fd[side]))
+                                sys_setsockopt(sessions[i].fd[side], SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+                sessions[i].state = LIFE_CLOSED;
+        }
+        for (uint32_t i = 0; i < extents[ARENA_PIPES].used; i++)
+                pipes[i].owner = PIPE_FREE;
+        extents[ARENA_THREADS].used = 0;
+}
+
+void adopt_close_unowned(const struct arena *arena) {
+        struct adopt_set set;
+        size_t gap = 0;
+
+        if (adopt_set_init(&set) < 0)
+                return;
+        adopt_own_fixed(arena, &set);
+        adopt_own_traffic(arena, &set);
+        for (size_t fd = 0; fd <= set.size; fd++) {
+                if (fd < set.size && !set.has[fd])
+                        continue;
+                if (fd > gap)
+                        close_range((unsigned)gap, fd == set.size ? ~0u : (unsigned)fd - 1, 0);
+                gap = fd + 1;
+        }
+        free(set.has);
+}
+
+int adopt_list_unowned(const struct arena *arena, int32_t *list, size_t size) {
+        struct adopt_set set;
+        struct dirent *entry;
+        size_t n = 0;
+        DIR *dir;
+        int r;
+
+        r = adopt_set_init(&set);
+        if (r < 0)
+                return r;
+        adopt_own_fixed(arena, &set);
+        adopt_own_traffic(arena, &set);
+        dir = opendir("/proc/self/fd");
+        if (!dir) {
+                r = -errno;
+                goto out;
+        }
+        while ((entry = readdir(dir)) && n < size) {
+                int fd = atoi(entry->d_name);
+
+                if (fd > STDERR_FILENO && fd != dirfd(dir) && (size_t)fd < set.size && !set.has[fd])
+                        list[n++] = fd;
+        }
+        closedir(dir);
+out:
+        free(set.has);
+        return r;
+}
+
+int adopt_keep_on_exec(const struct arena *arena, int keep) {
+        struct adopt_set set;
+        int r = adopt_set_init(&set);
+
+        if (r < 0)
+                return r;
+        adopt_own_fixed(arena, &set);
+        adopt_own_traffic(arena, &set);
+        for (size_t fd = STDERR_FILENO + 1; fd < set.size; fd++)
+                if (set.has[fd])
+                        fcntl((int)fd, F_SETFD, keep ? 0 : FD_CLOEXEC);
+        free(set.has);
+        return 0;
+}
+
+/* A direction whose pipe is not its own, or whose numbers cannot be, makes the session one that cannot go on. */
+static int adopt_direction(struct env_shared *shared, struct session *session, unsigned side) {
+        struct direction *direction = &session->direction[side];
+        uint32_t owner = PIPE_OWNER((uint32_t)(session - shared->sessions) * SESSION_SIDES + side);
+        struct pipe_record *pipe;
+        int n;
+
+        if (direction->state > DIRECTION_FAILED)
+                return 0;
+        if (direction->pipe == DIRECTION_NO_PIPE)
+                return direction->piped == 0;
+        if (direction->pipe >= shared->arena->head->extents[ARENA_PIPES].used)
+                return 0;
+        pipe = &shared->pipes.records[direction->pipe];
+        if (pipe->owner != owner || ioctl(pipe->ends[0], FIONREAD, &n) < 0)
+                return 0;
+        /* Bytes may have moved since the number was noted: the pipe knows. */
+        direction->piped = (uint32_t)n;
+        return 1;
+}
+
+/* Whether the record makes sense, apart from whether it was in a critical window. */
+static int adopt_valid(struct env_shared *shared, struct session *session) {
+        const struct arena_extent *extents = shared->arena->head->extents;
+        int has_server = session->server != SESSION_NO_SERVER;
+
+        if (session->state >= LIFE_STATES || session->end > ACCESS_END_N)
+                return 0;
+        if (session->listener >= extents[ARENA_LISTENERS].used || session->frontend >= extents[ARENA_FRONTENDS].used ||
+            session->backend >= extents[ARENA_BACKENDS].used)
+                return 0;
+        if (!shared->frontends[session->frontend].conf || !shared->backends[session->backend].conf)
+                return 0;
+        if (has_server && (session->server >= extents[ARENA_SERVERS].used || !shared->servers[session->server].conf))
+                return 0;
+        if (session->tries != ARENA_NONE && session->tries >= extents[ARENA_TRIES].used)
+                return 0;
+        if (session->tried > SESSION_TRIES || session->round > session->tried)
+                return 0;
+        if (!adopt_is_socket(session->fd[SESSION_CLIENT]))
+                return 0;
+        if (session->state >= LIFE_RELAYING && (!has_server || !adopt_is_socket(session->fd[SESSION_SERVER])))
+                return 0;
+        return adopt_direction(shared, session, SESSION_CLIENT) && adopt_direction(shared, session, SESSION_SERVER);
+}
+
+/* Makes a record that makes no sense safe to release. */
+static void adopt_defuse(struct env_shared *shared, struct session *session) {
+        const struct arena_extent *extents = shared->arena->head->extents;
+
+        for (int side = 0; side < SESSION_SIDES; side++) {
+                direction_init(&session->direction[side], 0);
+                if (!adopt_is_socket(session->fd[side]))
+                        session->fd[side] = -1;
+        }
+        if (session->server >= extents[ARENA_SERVERS].used)
+                session->server = SESSION_NO_SERVER;
+        if (session->listener >= extents[ARENA_LISTENERS].used)
+                session->listener = 0;
+        if (session->frontend >= extents[ARENA_FRONTENDS].used || !shared->frontends[session->frontend].conf)
+                session->frontend = 0;
+        if (session->backend >= extents[ARENA_BACKENDS].used || !shared->backends[session->backend].conf)
+                session->backend = 0;
+        if (session->server != SESSION_NO_SERVER && !shared->servers[session->server].conf)
+                session->server = SESSION_NO_SERVER;
+        session->tries = ARENA_NONE;
+        session->tried = session->round = 0;
+        session->end = ACCESS_END_N;
+        session->state = LIFE_ACCEPTED;
+}
+
+/* Counts the session wherever it counts, and says which thread has it. */
+static void adopt_count(struct env_shared *shared, struct session *session, int inherited, uint32_t *next_thread) {
+        if (!inherited || session->thread >= shared->n_threads)
+                session->thread = (uint16_t)((*next_thread)++ % shared->n_threads);
+        shared->sessions_now++;
+        shared->threads[session->thread].sessions++;
+        shared->frontends[session->frontend].sessions++;
+        if (session->server != SESSION_NO_SERVER)
+                shared->servers[session->server].record->sessions++;
+}
+
+static void adopt_reset(struct env *env, struct session *session, unsigned end) {
+        /* What the pipes hold is part of a whole that nobody gets. */
+        for (int side = 0; side < SESSION_SIDES; side++)
+                if (session->direction[side].pipe != DIRECTION_NO_PIPE)
+                        session->direction[side].piped = 1;
+        session->end = ACCESS_END_N;
+        session_note_end(session, end, 0);
+        if (session->state == LIFE_PICKING)
+                session->state = LIFE_ACCEPTED;
+        session_run(env, session, LIFE_KILL);
+}
+
+/* Was it being served when the last worker died by a fault, and not for the first time? */
+static int adopt_poisonous(const struct env_shared *shared, struct session *session) {
+        const struct loop_record *loops = arena_slab(shared->arena, ARENA_THREADS);
+        uint32_t index = (uint32_t)(session - shared->sessions);
+
+        if (!control_of(shared->arena)->suspect)
+                return 0;
+        for (uint32_t i = 0; i < shared->arena->head->extents[ARENA_THREADS].used; i++)
+                if (loops[i].current == index)
+                        return ++session->crashes >= ADOPT_CRASHES;
+        return 0;
+}
+
+static void adopt_one(struct env_shared *shared, struct env **envs, struct session *session, int inherited,
+                      uint32_t *next_thread, struct adopt_report *report) {
+        int valid = adopt_valid(shared, session);
+
+        if (!valid)
+                adopt_defuse(shared, session);
+        adopt_count(shared, session, inherited, next_thread);
+        if (!valid || session->busy || adopt_poisonous(shared, session)) {
+                report->reset++;
+                adopt_reset(envs[session->thread], session,
+                            valid && session->busy ? ACCESS_RECOVERED_BUSY : ACCESS_INTERNAL);
+                return;
+        }
+        report->adopted++;
+        session_adopt(envs[session->thread], session, inherited);
+}
+
+/* Gives back the records of tries that no session names. */
+static void adopt_tries(struct env_shared *shared) {
+        uint32_t used = shared->arena->head->extents[ARENA_TRIES].used;
+        uint8_t *named = calloc(used + 1, 1);
+
+        /* Without memory for that they stay taken: a leak until the next adoption, and no harm. */
+        if (!named)
+                return;
+        for (uint32_t i = 0; i < shared->arena->head->extents[ARENA_SESSIONS].used; i++)
+                if (shared->sessions[i].state != LIFE_CLOSED && shared->sessions[i].tries < used)
+                        named[shared->sessions[i].tries] = 1;
+        for (uint32_t i = 0; i < used; i++)
+                if (!named[i])
+                        arena_list_give(&shared->tries_list, i);
+        free(named);
+}
+
+/* Whether the session that a pipe names really has it. */
+static int adopt_pipe_owned(const struct env_shared *shared, uint32_t index) {
+        uint32_t owner = shared->pipes.records[index].owner - PIPE_OWNER(0);
+        uint32_t number = owner / SESSION_SIDES;
+
+        return number < shared->arena->head->extents[ARENA_SESSIONS].used &&
+               shared->sessions[number].state != LIFE_CLOSED &&
+               shared->sessions[number].direction[owner % SESSION_SIDES].pipe == index;
+}
+
+static void adopt_pipes(struct env_shared *shared, struct env **envs) {
+        for (uint32_t i = 0; i < shared->arena->head->extents[ARENA_PIPES].used; i++) {
+                struct pipe_record *record = &shared->pipes.records[i];
+                struct env *env = envs[i % shared->n_threads];
+
+                if (record->owner != PIPE_FREE && record->big)
+                        atomic_fetch_add(&shared->pipes.big, 1);
+                if (record->owner == PIPE_FREE)
+                        arena_list_give(&shared->pipes.list, i);
+                else if (record->owner == PIPE_SPARE)
+                        env_give_pipe(env, i);
+                else if (!adopt_pipe_owned(shared, i))
+                        pipe_pool_drop(&env->pipes, i);
+        }
+}
+
+static void adopt_references(const struct env_shared *shared, struct slots_references *references) {
+        for (uint32_t i = 0; i < shared->arena->head->extents[ARENA_SESSIONS].used; i++) {
+                const struct session *session = &shared->sessions[i];
+
+                if (session->state == LIFE_CLOSED)
+                        continue;
+                references->listeners[session->listener]++;
+                references->frontends[session->frontend]++;
+                references->backends[session->backend]++;
+                if (session->server != SESSION_NO_SERVER)
+                        references->servers[session->server]++;
+                for (unsigned t = 0; session->tries != ARENA_NONE && t < session->tried; t++)
+                        references->servers[shared->tries[session->tries].server[t] % ENV_SERVERS]++;
+        }
+}
+
+void adopt_sessions(struct env_shared *shared, struct env **envs, int inherited, struct adopt_report *report) {
+        uint32_t used = shared->arena->head->extents[ARENA_SESSIONS].used, next_thread = 0;
+        struct server_record *servers = arena_slab(shared->arena, ARENA_SERVERS);
+        struct loop_record *loops = arena_slab(shared->arena, ARENA_THREADS);
+        struct slots_references *references;
+
+        *report = (struct adopt_report){ 0 };
+        for (uint32_t i = 0; i < shared->arena->head->extents[ARENA_SERVERS].used; i++)
+                servers[i].sessions = 0;
+        /* Free records first: what is reset below gives its own back. */
+        for (uint32_t i = 0; i < used; i++)
+                if (shared->sessions[i].state == LIFE_CLOSED)
+                        arena_list_give(&shared->session_list, i);
+        adopt_tries(shared);
+        adopt_pipes(shared, envs);
+        for (uint32_t i = 0; i < used; i++)
+                if (shared->sessions[i].state != LIFE_CLOSED)
+                        adopt_one(shared, envs, &shared->sessions[i], inherited, &next_thread, report);
+        for (uint32_t i = 0; i < shared->n_threads; i++)
+                loops[i].current = LOOP_NONE;
+
+        references = calloc(1, sizeof(*references));
+        if (references) {
+                adopt_references(shared, references);
+                slots_sweep(shared, references);
+                free(references);
+        }
+}

@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: ISC */
+#include "worker/slots.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "net/sockopt.h"
+
+/* Takes the first free slot, growing the slab's used part where there is none.  Every record begins with `used`. */
+static uint32_t slots_free(const struct arena *arena, enum arena_slab slab) {
+        struct arena_extent *extent = &arena->head->extents[slab];
+        char *records = arena_slab(arena, slab);
+
+        for (uint32_t i = 0; i < extent->used; i++)
+                if (!*(const uint32_t *)(records + (size_t)i * extent->size))
+                        return i;
+        return extent->used < extent->count ? extent->used++ : ARENA_NONE;
+}
+
+static uint32_t slots_listener_find(const struct arena *arena, const struct addr *addr) {
+        const struct env_listener_record *records = arena_slab(arena, ARENA_LISTENERS);
+
+        for (uint32_t i = 0; i < arena->head->extents[ARENA_LISTENERS].used; i++)
+                if (records[i].used && records[i].fd >= 0 && addr_equal(&records[i].addr, addr))
+                        return i;
+        return ARENA_NONE;
+}
+
+static int slots_listener_open(const struct arena *arena, const struct conf_frontend *frontend,
+                               const struct conf_listener *conf, struct log *log) {
+        struct env_listener_record *records = arena_slab(arena, ARENA_LISTENERS), *record;
+        struct listener_options options = {
+                .backlog = conf->backlog, .mode = conf->mode, .owner = conf->owner, .group = conf->group,
+                .v6only = conf->v6only, .sockopts = &conf->sockopts,
+                .defer_accept_s = conf->defer_accept == CONF_OFF ? 0 : (int)((conf->defer_accept + 999) / 1000),
+        };
+        struct log_context context = { .frontend = frontend->name };
+        uint32_t slot = slots_free(arena, ARENA_LISTENERS);
+        struct listener_path path;
+        char why[LISTENER_WHY];
+        int fd, r;
+
+        if (slot == ARENA_NONE) {
+                log_error(log, &context, "too many listeners: at most %d are possible", ENV_LISTENERS);
+                return -ENOSPC;
+        }
+        r = listener_open(&fd, &path, &conf->addr, &options, why);
+        if (r < 0) {
+                log_error(log, &context, "%s", why);
+                return r;
+        }
+        record = &records[slot];
+        *record = (struct env_listener_record){ .fd = fd, .pending = 1, .addr = conf->addr, .path = path };
+        snprintf(record->text, sizeof(record->text), "%s", conf->text);
+        atomic_signal_fence(memory_order_seq_cst);
+        record->used = 1;
+        return 0;
+}
+
+static void slots_listener_close(struct env_listener_record *record) {
+        int fd = record->fd;
+
+        listener_unlink(&record->addr, &record->path);
+        /* The slot stays for the sessions that came in by it; slots_sweep() frees it. */
+        record->fd = -1;
+        atomic_signal_fence(memory_order_seq_cst);
+        close(fd);
+}
+
+static int slots_conf_has(const struct conf *conf, const struct addr *addr) {
+        for (size_t f = 0; f < conf->n_frontends; f++)
+                for (size_t l = 0; l < conf->frontends[f].n_listeners; l++)
+                        if (addr_equal(&conf->frontends[f].listeners[l].addr, addr))
+                                return 1;
+        return 0;
+}
+
+void slots_unlisten_new(const struct arena *arena, const struct conf *kept) {
+        struct env_listener_record *records = arena_slab(arena, ARENA_LISTENERS);
+
+        for (uint32_t i = 0; i < arena->head->extents[ARENA_LISTENERS].used; i++) {
+                if (!records[i].used || records[i].fd < 0)
+                        continue;
+                records[i].leaving = records[i].pending = 0;
+                if (!kept || !slots_conf_has(kept, &records[i].addr))
+                        slots_listener_close(&records[i]);
+        }
+}
+
+void slots_unlisten_pending(const struct arena *arena) {
+        struct env_listener_record *records = arena_slab(arena, ARENA_LISTENERS);
+
+        for (uint32_t i = 0; i < arena->head->extents[ARENA_LISTENERS].used; i++) {
+                if (!records[i].used || records[i].fd < 0)
+                        continue;
+                records[i].leaving = 0;
+                if (records[i].pending)
+                        slots_listener_close(&records[i]);
+        }
+}
+
+void slots_unlisten_leaving(const struct arena *arena) {
+        struct env_listener_record *records = arena_slab(arena, ARENA_LISTENERS);
+
+        for (uint32_t i = 0; i < arena->head->extents[ARENA_LISTENERS].used; i++)
+                if (records[i].used && records[i].fd >= 0 && records[i].leaving)
+                        slots_listener_close(&records[i]);
+}
+
+int slots_listen(const struct arena *arena, const struct conf *conf, struct log *log) {
+        struct env_listener_record *records = arena_slab(arena, ARENA_LISTENERS);
+        uint8_t opened[ENV_LISTENERS] = { 0 };
+        int r = 0;
+
+        for (size_t f = 0; f < conf->n_frontends; f++)
+                for (size_t l = 0; l < conf->frontends[f].n_listeners; l++) {
+                        const struct conf_listener *listener = &conf->frontends[f].listeners[l];
+                        int one;
+
+                        if (slots_listener_find(arena, &listener->addr) != ARENA_NONE)
+                                continue;
+                        one = slots_listener_open(arena, &conf->frontends[f], listener, log);
+                        if (one < 0)
+                                r = one;
+                        else
+                                opened[slots_listener_find(arena, &listener->addr)] = 1;
+                }
+        for (uint32_t i = 0; i < arena->head->extents[ARENA_LISTENERS].used; i++) {
+                if (!records[i].used || records[i].fd < 0)
+                        continue;
+                if (r < 0 && opened[i])
+                        slots_listener_close(&records[i]);
+                else if (r >= 0)
+                        records[i].leaving = !slots_conf_has(conf, &records[i].addr);
+        }
+        return r;
+}
+
+/* Finds the used slot with that name, or takes a free one and zeroes it. */
+#define SLOTS_NAMED(arena, slab, type, name_)                                                                          \
+        ({                                                                                                             \
+                type *records_ = arena_slab((arena), (slab));                                                          \
+                uint32_t slot_ = ARENA_NONE;                                                                           \
+                for (uint32_t i_ = 0; i_ < (arena)->head->extents[slab].used && slot_ == ARENA_NONE; i_++)             \
+                        if (records_[i_].used && strcmp(records_[i_].name, (name_)) == 0)                              \
+                                slot_ = i_;                                                                            \
+                if (slot_ == ARENA_NONE) {                                                                             \
+                        slot_ = slots_free((arena), (slab));                                                           \
+                        if (slot_ != ARENA_NONE) {                                                                     \
+                                memset(&records_[slot_], 0, sizeof(records_[slot_]));                                  \
+                                snprintf(records_[slot_].name, sizeof(records_[slot_].name), "%s", (name_));           \
+                                records_[slot_].used = 1;                                                              \
+                        }                                                                                              \
+                }                                                                                                      \
+                slot_;                                                                                                 \
+        })
+
+static uint32_t slots_server(const struct arena *arena, uint32_t backend, const struct conf_server *conf) {
+        struct server_record *records = arena_slab(arena, ARENA_SERVERS);
+        uint32_t slot = ARENA_NONE;
+
+        for (uint32_t i = 0; i < arena->head->extents[ARENA_SERVERS].used && slot == ARENA_NONE; i++)
+                if (records[i].used && records[i].backend == backend && strcmp(records[i].name, conf->name) == 0)
+                        slot = i;
+        if (slot == ARENA_NONE) {
+                slot = slots_free(arena, ARENA_SERVERS);
+                if (slot == ARENA_NONE)
+                        return slot;
+                memset(&records[slot], 0, sizeof(records[slot]));
+                records[slot].backend = backend;
+                snprintf(records[slot].name, sizeof(records[slot].name), "%s", conf->name);
+                records[slot].used = 1;
+        }
+        /* A name that was resolved keeps its address for as long as it is the same name. */
+        if (conf->addr.kind != ADDR_HOST)
+                records[slot].addr = conf->addr;
+        else if (strcmp(records[slot].text, conf->text) != 0)
+                records[slot].addr = (struct addr){ .kind = ADDR_NONE };
+        snprintf(records[slot].text, sizeof(records[slot].text), "%s", conf->text);
+        return slot;
+}
+
+static int slots_backend(struct env_shared *shared, const struct conf_backend *conf, uint16_t *slot_out) {
+        uint32_t slot = SLOTS_NAMED(shared->arena, ARENA_BACKENDS, struct env_backend_record, conf->name);
+        struct env_backend_record *records = arena_slab(shared->arena, ARENA_BACKENDS);
+        uint16_t *servers;
+        int r = 0;
+
+        if (slot == ARENA_NONE)
+                return -ENOSPC;
+        servers = calloc(conf->n_servers + 1, sizeof(*servers));
+        if (!servers)
+                return -ENOMEM;
+        *slot_out = (uint16_t)slot;
+        records[slot].retries = conf->retries;
+        records[slot].timeouts = conf->timeouts;
+        for (size_t i = 0; i < conf->n_servers && r >= 0; i++) {
+                uint32_t server = slots_server(shared->arena, slot, &conf->servers[i]);
+
+                if (server == ARENA_NONE) {
+                        r = -ENOSPC;
+                        break;
+                }
+                servers[i] = (uint16_t)server;
+                shared->servers[server].conf = &conf->servers[i];
+        }
+        if (r >= 0)
+                r = backend_init(&shared->backends[slot], conf, shared->arena, servers);
+        free(servers);
+        return r;
+}
+
+static int slots_frontend(struct env_shared *shared, const struct conf_frontend *conf, const uint16_t *backends) {
+        uint32_t slot = SLOTS_NAMED(shared->arena, ARENA_FRONTENDS, struct env_frontend_record, conf->name);
+        struct env_frontend_record *records = arena_slab(shared->arena, ARENA_FRONTENDS);
+
+        if (slot == ARENA_NONE)
+                return -ENOSPC;
+        records[slot].half_close = (uint8_t)conf->half_close;
+        records[slot].access_log = (uint8_t)conf->access_log;
+        records[slot].timeouts = conf->timeouts;
+        shared->frontends[slot].conf = conf;
+        shared->frontends[slot].backend = backends[conf->backend];
+        for (size_t l = 0; l < conf->n_listeners; l++) {
+                const struct conf_listener *listener = &conf->listeners[l];
+                uint32_t number = slots_listener_find(shared->arena, &listener->addr);
+                int family = addr_family(&listener->addr);
+
+                if (number == ARENA_NONE)
+                        return -ENOENT;
+                shared->listeners[number].conf = listener;
+                shared->listeners[number].frontend = slot;
+                shared->listeners[number].family = family;
+                shared->listeners[number].accepted_options = sockopt_any(family, &listener->sockopts, SOCKOPT_ACCEPTED);
+                shared->listeners[number].record->frontend = slot;
+        }
+        return 0;
+}
+
+/* What a slot that no config names needs for its sessions to go on and be logged, made from its record. */
+static int slots_ghosts(struct env_shared *shared) {
+        const struct env_frontend_record *frontends = arena_slab(shared->arena, ARENA_FRONTENDS);
+        const struct env_backend_record *backends = arena_slab(shared->arena, ARENA_BACKENDS);
+
+        for (uint32_t i = 0; i < shared->arena->head->extents[ARENA_FRONTENDS].used; i++) {
+                struct conf_frontend *ghost;
+
+                if (!frontends[i].used || shared->frontends[i].conf)
+                        continue;
+                ghost = calloc(1, sizeof(*ghost));
+                if (!ghost)
+                        return -ENOMEM;
+                *ghost = (struct conf_frontend){ .name = frontends[i].name, .half_close = frontends[i].half_close,
+                                                 .access_log = frontends[i].access_log,
+                                                 .timeouts = frontends[i].timeouts };
+                shared->frontends[i].conf = ghost;
+                shared->frontends[i].ghost = ghost;
+        }
+        for (uint32_t i = 0; i < shared->arena->head->extents[ARENA_BACKENDS].used; i++) {
+                struct conf_backend *ghost;
+                int r;
+
+                if (!backends[i].used || shared->backends[i].conf)
+                        continue;
+                ghost = calloc(1, sizeof(*ghost));
+                if (!ghost)
+                        return -ENOMEM;
+                *ghost = (struct conf_backend){ .name = backends[i].name, .retries = backends[i].retries,
+                                                .timeouts = backends[i].timeouts };
+                r = backend_init(&shared->backends[i], ghost, shared->arena, NULL);
+                shared->backends[i].ghost = ghost;
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int slots_ghost_servers(struct env_shared *shared) {
+        struct server_record *records = arena_slab(shared->arena, ARENA_SERVERS);
+
+        for (uint32_t i = 0; i < shared->arena->head->extents[ARENA_SERVERS].used; i++) {
+                struct conf_server *ghost;
+
+                shared->servers[i].record = &records[i];
+                if (!records[i].used || shared->servers[i].conf)
+                        continue;
+                ghost = calloc(1, sizeof(*ghost));
+                if (!ghost)
+                        return -ENOMEM;
+                *ghost = (struct conf_server){ .name = records[i].name, .text = records[i].text, .disabled = 1 };
+                shared->servers[i].conf = ghost;
+                shared->servers[i].ghost = ghost;
+        }
+        return 0;
+}
+
+int slots_assign(struct env_shared *shared) {
+        struct env_listener_record *listeners = arena_slab(shared->arena, ARENA_LISTENERS);
+        const struct conf *conf = shared->conf;
+        uint16_t *backends = calloc(conf->n_backends + 1, sizeof(*backends));
+        int r = backends ? 0 : -ENOMEM;
+
+        shared->n_listeners = shared->arena->head->extents[ARENA_LISTENERS].used;
+        for (uint32_t i = 0; i < shared->n_listeners; i++)
+                shared->listeners[i].record = &listeners[i];
+        for (size_t i = 0; i < conf->n_backends && r >= 0; i++)
+                r = slots_backend(shared, &conf->backends[i], &backends[i]);
+        for (size_t i = 0; i < conf->n_frontends && r >= 0; i++)
+                r = slots_frontend(shared, &conf->frontends[i], backends);
+        if (r >= 0)
+                r = slots_ghosts(shared);
+        if (r >= 0)
+                r = slots_ghost_servers(shared);
+        free(backends);
+        return r;
+}
+
+void slots_release(struct env_shared *shared) {
+        for (uint32_t i = 0; shared->backends && i < shared->arena->head->extents[ARENA_BACKENDS].used; i++) {
+                struct conf_backend *ghost = shared->backends[i].ghost;
+
+                if (shared->backends[i].conf)
+                        backend_deinit(&shared->backends[i]);
+                free(ghost);
+        }
+        for (uint32_t i = 0; shared->frontends && i < shared->arena->head->extents[ARENA_FRONTENDS].used; i++)
+                free(shared->frontends[i].ghost);
+        for (uint32_t i = 0; shared->servers && i < shared->arena->head->extents[ARENA_SERVERS].used; i++)
+                free(shared->servers[i].ghost);
+}
+
+void slots_sweep(struct env_shared *shared, const struct slots_references *references) {
+        struct env_listener_record *listeners = arena_slab(shared->arena, ARENA_LISTENERS);
+        struct env_frontend_record *frontends = arena_slab(shared->arena, ARENA_FRONTENDS);
+        struct env_backend_record *backends = arena_slab(shared->arena, ARENA_BACKENDS);
+        struct server_record *servers = arena_slab(shared->arena, ARENA_SERVERS);
+        const struct arena_extent *extents = shared->arena->head->extents;
+
+        for (uint32_t i = 0; i < extents[ARENA_LISTENERS].used; i++)
+                if (listeners[i].used && !shared->listeners[i].conf && listeners[i].fd < 0 && !references->listeners[i])
+                        listeners[i].used = 0;
+        for (uint32_t i = 0; i < extents[ARENA_FRONTENDS].used; i++)
+                if (frontends[i].used && shared->frontends[i].ghost && !references->frontends[i])
+                        frontends[i].used = 0;
+        for (uint32_t i = 0; i < extents[ARENA_SERVERS].used; i++)
+                if (servers[i].used && shared->servers[i].ghost && !references->servers[i])
+                        servers[i].used = 0;
+        for (uint32_t i = 0; i < extents[ARENA_BACKENDS].used; i++)
+                if (backends[i].used && shared->backends[i].ghost && !references->backends[i])
+                        backends[i].used = 0;
+}
