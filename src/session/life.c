@@ -126,7 +126,7 @@ int life_print(FILE *out) {
 
                         if (step.action == LIFE_ILLEGAL)
                                 continue;
-                        if (fprintf(out, "%-10s %-11s → %-10s: %s\n", life_states[state], life_events[event],
+                        if (fprintf(out, "%-10s %-11s -> %-10s : %s\n", life_states[state], life_events[event],
                                     life_states[step.next], life_actions[step.action]) < 0)
                                 return -EIO;
                 }

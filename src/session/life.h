@@ -81,7 +81,7 @@ const char *life_state_name(enum life_state state);
 const char *life_event_name(enum life_event event);
 const char *life_action_name(enum life_action action);
 
-/* Prints every legal step, one a line: "STATE event → STATE: action".  Returns 0 or -errno. */
+/* Prints every legal step, one a line: "STATE event -> STATE : action".  Returns 0 or -errno. */
 int life_print(FILE *out);
 
 #endif

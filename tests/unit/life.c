@@ -240,7 +240,7 @@ static void test_print(void **unused) {
                 char from[16], event[16], to[16], action[16];
                 size_t i;
 
-                assert_int_equal(sscanf(line, "%15s %15s → %15[A-Z] : %15s", from, event, to, action), 4);
+                assert_int_equal(sscanf(line, "%15s %15s -> %15[A-Z] : %15s", from, event, to, action), 4);
                 for (i = 0; i < LEGAL_STEPS; i++)
                         if (!strcmp(from, life_state_name(life_legal[i].from)) &&
                             !strcmp(event, life_event_name(life_legal[i].event)))
@@ -251,6 +251,36 @@ static void test_print(void **unused) {
         }
         free(text);
         assert_int_equal(lines, LEGAL_STEPS);
+}
+
+/* The manual shows the table as it is: every line of it, and no other step. */
+static void test_manual(void **unused) {
+        const char *top = getenv("top_srcdir");
+        char path[4096], *text = NULL, *page;
+        size_t size, length, steps = 0;
+        FILE *file = open_memstream(&text, &size);
+
+        (void)unused;
+        assert_int_equal(life_print(file), 0);
+        assert_int_equal(fclose(file), 0);
+        if (!top) {
+                free(text);
+                skip();
+        }
+        snprintf(path, sizeof(path), "%s/man/spliced.8", top);
+        file = fopen(path, "r");
+        assert_non_null(file);
+        page = calloc(1, 1 << 20);
+        length = fread(page, 1, (1 << 20) - 1, file);
+        fclose(file);
+        assert_true(length > 0);
+        for (char *rest = text, *line; (line = strsep(&rest, "\n")) && *line;)
+                assert_non_null(strstr(page, line));
+        for (const char *at = page; (at = strstr(at, " -> ")); at++)
+                steps++;
+        assert_int_equal(steps, LEGAL_STEPS);
+        free(page);
+        free(text);
 }
 
 static void test_print_fails(void **unused) {
@@ -276,6 +306,7 @@ int main(void) {
                 cmocka_unit_test(test_every_path_releases),
                 cmocka_unit_test(test_names),
                 cmocka_unit_test(test_print),
+                cmocka_unit_test(test_manual),
                 cmocka_unit_test(test_print_fails),
         };
 
