@@ -69,6 +69,12 @@ static void log_drop(struct log *log, uint64_t n) {
         __atomic_fetch_add(&log->dropped, n, __ATOMIC_RELAXED);
 }
 
+int log_descriptor(const struct log *log) {
+        const struct log_sink *sink = &log->lanes[LOG_LANE_MAIN].sink;
+
+        return sink->target.to == LOG_TO_FILE ? sink->fd : -1;
+}
+
 uint64_t log_dropped(const struct log *log) {
         return __atomic_load_n(&log->dropped, __ATOMIC_RELAXED);
 }
@@ -335,6 +341,7 @@ static void log_flush_direct(struct log *log, struct log_lane *lane) {
         }
         if (log_report(log))
                 log_drop(log, log_sink_discard(&log->lanes[LOG_LANE_MAIN].sink));
+        log_sink_rest(&lane->sink);
 }
 
 /* ---- the callers' side ---- */

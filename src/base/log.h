@@ -126,6 +126,9 @@ void log_write(struct log *log, enum log_level level, const struct log_context *
 typedef size_t log_format_fn(char *buf, size_t size, const void *data, int json);
 void log_record(struct log *log, log_format_fn *format, const void *data, size_t len);
 
+/* The descriptor of the main target's file, or -1: for a process that keeps account of its descriptors. */
+int log_descriptor(const struct log *log);
+
 /* Whether an access target is there. */
 int log_has_access(const struct log *log);
 

@@ -54,6 +54,13 @@ static int log_sink_open_path(const char *path) {
         return fd < 0 ? -errno : fd;
 }
 
+void log_sink_rest(struct log_sink *sink) {
+        if (sink->target.to != LOG_TO_SYSLOG)
+                return;
+        closelog();
+        openlog("spliced", LOG_PID, LOG_DAEMON); /* connects with the next line */
+}
+
 int log_sink_open(struct log_sink *sink, const struct log_target *target) {
         *sink = (struct log_sink){ .target = *target, .fd = -1 };
         if (target->to == LOG_TO_OFF)
@@ -62,7 +69,7 @@ int log_sink_open(struct log_sink *sink, const struct log_target *target) {
         if (!sink->buf)
                 return -ENOMEM;
         if (target->to == LOG_TO_SYSLOG) {
-                openlog("spliced", LOG_PID, LOG_DAEMON);
+                log_sink_rest(sink);
                 return 0;
         }
         sink->fd = target->to == LOG_TO_FILE ? log_sink_open_path(target->path) : STDERR_FILENO;

@@ -46,6 +46,12 @@ void log_sink_close(struct log_sink *sink);
  */
 int log_sink_reopen(struct log_sink *sink);
 
+/*
+ * Lets go of libc's connection to syslog, whose descriptor nobody can name.  A process that shares its table of
+ * descriptors must not keep one that others may close and use anew.  Other targets: nothing.
+ */
+void log_sink_rest(struct log_sink *sink);
+
 /* Whether the buffer has room for one more line of any length. */
 int log_sink_has_room(const struct log_sink *sink);
 

@@ -45,6 +45,8 @@ void keeper_own(struct keeper *keeper, int fd) {
 }
 
 void keeper_disown(struct keeper *keeper, int fd) {
+        if (fd < 0)
+                return;
         for (int i = 0; i < CONTROL_DESCRIPTORS; i++)
                 if (keeper->control->keeper[i] == fd)
                         keeper->control->keeper[i] = -1;
@@ -373,6 +375,35 @@ static int keeper_log(struct keeper *keeper, const struct conf *conf, int with_a
         return r;
 }
 
+void keeper_follow_log(struct keeper *keeper) {
+        static const struct log_target none = { .to = LOG_TO_OFF };
+        const struct control_record *control = keeper->control;
+        struct log_target target = { .to = (enum log_to)control->log_to, .format = (enum log_format)control->log_format };
+        unsigned level = (unsigned)control->log_level + keeper->options->verbose;
+        char *path = strdup(control->log_path);
+        const char *failed = NULL;
+        struct log *log;
+        int r = -ENOMEM;
+
+        target.path = path;
+        if (path)
+                r = log_new(&log, &target, level > LOG_LEVEL_DEBUG ? LOG_LEVEL_DEBUG : (enum log_level)level, &none,
+                            &failed);
+        if (r < 0) {
+                log_warning(keeper->log, LOG_NO_CONTEXT, "the keeper goes on logging here: cannot open the log %s: %s",
+                            control->log_path, strerror(-r));
+                free(path);
+                return;
+        }
+        keeper_disown(keeper, log_descriptor(keeper->log));
+        log_free(keeper->log);
+        free(keeper->log_path);
+        keeper->log = log;
+        keeper->log_path = path;
+        if (log_descriptor(log) >= 0)
+                keeper_own(keeper, log_descriptor(log));
+}
+
 static int keeper_pid_file(struct keeper *keeper) {
         int r;
 
@@ -412,6 +443,7 @@ static void keeper_deinit(struct keeper *keeper) {
                 pidfile_remove(keeper->pid_file);
         background_report(&keeper->report, keeper->status);
         log_free(keeper->log);
+        free(keeper->log_path);
         free(keeper->pid_file);
 }
 

@@ -48,6 +48,7 @@ struct keeper {
         struct arena arena;
         struct control_record *control; /* in the arena */
         struct log *log;
+        char *log_path;                 /* of the file that log writes to where a reload named it; owned */
         char *pid_file;                 /* NULL: none; owned */
         int has_pid_file;
         int report;                     /* of background_enter(), -1: none */
@@ -77,6 +78,12 @@ enum keeper_status keeper_resume(int arena_fd, const struct keeper_options *opti
 /* For reload.c and upgrade.c: notes a descriptor as the keeper's, so that no worker closes it, or no longer. */
 void keeper_own(struct keeper *keeper, int fd);
 void keeper_disown(struct keeper *keeper, int fd);
+
+/*
+ * Makes the keeper's log anew, as a reload has left it in the control record.
+ * Where that fails the log stays as it was, and says so.
+ */
+void keeper_follow_log(struct keeper *keeper);
 
 /* Tells the worker a command of control.h. */
 void keeper_command(struct keeper *keeper, enum control_command command);

@@ -108,6 +108,16 @@ static void reload_tell_backends(struct keeper *keeper, const struct conf *a, co
         }
 }
 
+/* Leaves what the keeper needs of the new config to go on logging as it says. */
+static void reload_note_log(struct keeper *keeper, const struct conf *next) {
+        struct control_record *control = keeper->control;
+
+        control->log_to = next->log.to;
+        control->log_format = next->log.format;
+        control->log_level = next->log_level;
+        snprintf(control->log_path, sizeof(control->log_path), "%s", next->log.path ? next->log.path : "");
+}
+
 /* The helper: exit status 0 with control->next_config set, or 1 with the reason in the log. */
 static int reload_check(struct keeper *keeper) {
         struct conf *now = NULL, *next = NULL;
@@ -130,6 +140,7 @@ static int reload_check(struct keeper *keeper) {
                 log_error(keeper->log, LOG_NO_CONTEXT, "reload refused: a new listener cannot be opened");
                 return 1;
         }
+        reload_note_log(keeper, next);
         reload_tell_frontends(keeper, next, now, "is new");
         reload_tell_frontends(keeper, now, next, "is gone");
         reload_tell_backends(keeper, next, now, "is new");
@@ -212,6 +223,7 @@ static void reload_settle(struct keeper *keeper, int *memfd) {
 
 void reload_done(struct keeper *keeper) {
         reload_settle(keeper, &keeper->former);
+        keeper_follow_log(keeper);
         log_info(keeper->log, LOG_NO_CONTEXT, "reloaded: worker %" PRIu32 " serves the new config; %" PRIu32
                  " sessions go on, %" PRIu32 " were reset", keeper->control->generation, keeper->control->last_adopted,
                  keeper->control->last_reset);

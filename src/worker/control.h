@@ -41,6 +41,8 @@ struct control_record {
         uint64_t adopted, reset;        /* sessions, over all adoptions */
         uint32_t last_adopted, last_reset;
         int64_t drain_until_ms;         /* when a drain that has begun ends; 0: none has, INT64_MAX: it waits for all */
+        int32_t log_to, log_format, log_level;  /* of the config that a reload tries: the keeper's own log follows it */
+        char log_path[1024];            /* "" where log_to names no file */
         char binary[1024];              /* absolute path of what an upgrade executes */
         int64_t started_ms;             /* CLOCK_MONOTONIC, of the first keeper */
 };
