@@ -86,8 +86,8 @@ def _shrink(running, room):
     while room or limit in used:
         room -= limit not in used
         limit += 1
-    old = resource.prlimit(running.pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(running.pid, resource.RLIMIT_NOFILE, (limit, old[1]))
+    old = resource.prlimit(running.worker(), resource.RLIMIT_NOFILE)
+    running.set_descriptor_limit(limit, old[1])
     return old
 
 
@@ -104,7 +104,7 @@ def _emfile(kinds):
         tap.equal(net.read_exactly(server, 10), b"still here", "an established session, meanwhile")
     lines = pair.proxy.log_lines("EMFILE|[Tt]oo many open files|descriptor")
     tap.check(len(lines) <= 10, f"{len(lines)} log lines on EMFILE within a second or two")
-    resource.prlimit(pair.proxy.pid, resource.RLIMIT_NOFILE, old)
+    pair.proxy.set_descriptor_limit(*old)
     # Nothing happens but time: whoever still waits is served when accepting resumes by its timer.
     fresh = peers.client(pair.front)
     fresh.sendall(b"fresh")
@@ -144,7 +144,7 @@ def _middle():
         established[0].sendall(b"still here")
         tap.equal(net.read_exactly(established[1], 10), b"still here", "an established session, meanwhile")
         client.close()
-        resource.prlimit(pair.proxy.pid, resource.RLIMIT_NOFILE, old)
+        pair.proxy.set_descriptor_limit(*old)
         fresh = peers.client(pair.front)
         fresh.sendall(b"fresh")
 
@@ -172,7 +172,7 @@ def _no_pipe():
         tap.check(got == sent and error is None, f"session {number}: {len(got)} of {len(sent)} bytes, {error}")
     for thread in sending:
         thread.result()
-    resource.prlimit(pair.proxy.pid, resource.RLIMIT_NOFILE, old)
+    pair.proxy.set_descriptor_limit(*old)
 
 
 @tap.case("max-connections that the descriptor limit cannot hold is refused, with the limit it needs")
@@ -198,8 +198,8 @@ def _auto():
     for number, (client, server) in enumerate(sessions):
         client.sendall(b"%03d" % number)
         tap.equal(net.read_exactly(server, 3), b"%03d" % number, "a session's bytes")
-    soft, hard = resource.prlimit(pair.proxy.pid, resource.RLIMIT_NOFILE)
-    tap.equal((soft, hard), (4096, 4096), "its limits")
+    for pid in pair.proxy.processes():
+        tap.equal(resource.prlimit(pid, resource.RLIMIT_NOFILE), (4096, 4096), "its limits")
 
 
 tap.run()

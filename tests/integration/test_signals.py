@@ -23,9 +23,8 @@ def _refuses(address):
     tap.check(peers.refused(address), "a new connection is refused")
 
 
-@pairs.each("SIGTERM: new connections are refused, an old session finishes, exit 0")
-def _drain(kinds):
-    pair = pairs.Pair(kinds)
+def _drain(kinds, **options):
+    pair = pairs.Pair(kinds, **options)
     client, server = pair.relaying()
     pair.proxy.signal(signal.SIGTERM)
     _refuses(pair.front)
@@ -42,6 +41,10 @@ def _drain(kinds):
     tap.equal([record["end"] for record in pair.proxy.access()], ["client-fin"], "ends")
     if kinds[0] == "unix":
         tap.check(not os.path.exists(pair.front[5:]), "the path is gone")
+
+
+pairs.each("SIGTERM: new connections are refused, an old session finishes, exit 0")(_drain)
+tap.case("the same in one process")(lambda: _drain(("unix", "tcp"), keeper=False))
 
 
 @tap.case("SIGTERM with no sessions ends it at once")
@@ -82,9 +85,8 @@ def _second():
     tap.equal([record["end"] for record in pair.proxy.access()], ["shutdown"], "ends")
 
 
-@tap.case("SIGINT stops now, exit 0; peers see resets and every session is logged")
-def _now():
-    pair = pairs.Pair(("tcp", "tcp"), threads=2)
+def _now(keeper):
+    pair = pairs.Pair(("tcp", "tcp"), threads=2, keeper=keeper)
     sessions = [pair.relaying() for _ in range(20)]
     start = time.monotonic()
     pair.proxy.signal(signal.SIGINT)
@@ -93,6 +95,10 @@ def _now():
     tap.equal(pair.proxy.wait(), 0, "exit status")
     tap.check(time.monotonic() - start < 2 * proxy.slowness(), "at once")
     tap.equal([record["end"] for record in pair.proxy.access()], ["shutdown"] * 20, "ends")
+
+
+tap.case("SIGINT stops now, exit 0; peers see resets and every session is logged")(lambda: _now(True))
+tap.case("SIGINT in one process")(lambda: _now(False))
 
 
 @tap.case("SIGINT during a drain, with sessions that are stalled, half-closed and connecting")
@@ -156,13 +162,14 @@ def _reopen():
     tap.equal(os.stat(pair.proxy.access_path).st_mode & 0o777, 0o640, "its mode")
 
 
-@tap.case("SIGPIPE is ignored, SIGHUP alone does not end it")
+@tap.case("one process ignores SIGPIPE, and refuses SIGHUP and SIGUSR2 with a line in the log")
 def _other_signals():
-    pair = pairs.Pair(("tcp", "tcp"))
+    pair = pairs.Pair(("tcp", "tcp"), keeper=False)
     client, server = pair.relaying()
-    pair.proxy.signal(signal.SIGPIPE)
-    pair.proxy.signal(signal.SIGHUP)
-    time.sleep(0.2)
+    for number in (signal.SIGPIPE, signal.SIGHUP, signal.SIGUSR2):
+        pair.proxy.signal(number)
+    pair.proxy.wait_log("SIGHUP.*cannot reload")
+    pair.proxy.wait_log("SIGUSR2.*cannot upgrade")
     client.sendall(b"still here")
     tap.equal(net.read_exactly(server, 10), b"still here", "a session afterwards")
     tap.check(pair.proxy.running(), "it runs")

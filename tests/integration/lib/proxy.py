@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -67,11 +68,33 @@ def backend(name, servers, extra=""):
     return f'backend "{name}" {{\n{servers}    {extra}\n}}\n'
 
 
+def children(pid):
+    """The processes that a process started, in the order of their start; itself ended: none."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            return [int(number) for number in file.read().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def ended(pid):
+    """Whether no process has that id, or one that only waits to be reaped."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 class Proxy:
-    """A running spliced.  Stopped when the case is over, and then it must have ended well."""
+    """A running spliced.  Stopped when the case is over, and then it must have ended well.
+
+    As its users run it, that is a keeper, whose PID is `pid`, and a worker; with keeper=False one process is both.
+    They share one table of descriptors, so counts of these are the keeper's; CPU and memory are added up.
+    """
 
     def __init__(self, config, *, threads=1, top="", access="json", log_level="info", nofile=None, user=None,
-                 directory=None, start=True, args=(), stderr=None):
+                 directory=None, start=True, args=(), stderr=None, keeper=True, program=None):
         self.dir = directory or tap.tmpdir()
         self.path = f"{self.dir}/spliced.conf"
         self.log_path = f"{self.dir}/stderr.log"
@@ -83,11 +106,13 @@ class Proxy:
             head += f'access-log {{ to = "file:{self.access_path}" format = "{access}" }}\n'
         with open(self.path, "w", encoding="utf-8") as file:
             file.write(head + top + "\n" + config)
-        self.program = PROGRAM
+        self.head = head + top + "\n"
+        self.program = program or PROGRAM
         if user is not None:
             # That user may have no way into the folder of the build.
-            self.program = shutil.copy(PROGRAM, f"{self.dir}/spliced")
+            self.program = shutil.copy(self.program, f"{self.dir}/spliced")
             os.chown(self.dir, user, user)
+        self.keeper = keeper
         self.nofile, self.user, self.args, self.stderr = nofile, user, list(args), stderr
         self.threads_wanted = threads
         self.process = None
@@ -98,7 +123,7 @@ class Proxy:
             self.start()
 
     def command(self, *args):
-        line = [self.program, "--no-keeper", "-f", self.path, *args]
+        line = [self.program, *([] if self.keeper else ["--no-keeper"]), "-f", self.path, *args]
         if self.nofile:
             line = ["/bin/sh", "-c", f'ulimit -n {self.nofile} && exec "$@"', "sh", *line]
         return line
@@ -117,6 +142,32 @@ class Proxy:
     @property
     def pid(self):
         return self.process.pid
+
+    def worker(self):
+        """The PID of the worker; of the one process where there is no keeper; 0 while there is none."""
+        if not self.keeper:
+            return self.pid
+        # A helper that checks a config or a binary is younger than the worker, or gone before the next one starts.
+        return next(iter(children(self.pid)), 0)
+
+    def wait_worker(self, former=0, timeout=10.0):
+        """Waits for a worker that is none of the former ones (a PID, or several), and returns its PID."""
+        former = {former} if isinstance(former, int) else set(former)
+        return wait_for(lambda: self.worker() not in former | {0} and self.worker(), "a new worker", timeout)
+
+    def processes(self):
+        return [pid for pid in {self.pid, self.worker()} if pid]
+
+    def write_config(self, config):
+        """Puts another config, after the same head, where a reload reads it."""
+        with open(f"{self.path}.new", "w", encoding="utf-8") as file:
+            file.write(self.head + config)
+        os.rename(f"{self.path}.new", self.path)
+
+    def set_descriptor_limit(self, soft, hard):
+        """Sets the limits of all its processes."""
+        for pid in self.processes():
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
 
     # Its end
 
@@ -137,6 +188,7 @@ class Proxy:
         """Stops it now.  Raises where it did not end with the status expected, or a sanitizer spoke."""
         if self.process is None:
             return
+        offspring = children(self.pid)
         process, self.process = self.process, None
         stuck = False
         if process.poll() is None:
@@ -156,6 +208,7 @@ class Proxy:
             raise tap.Failed(f"did not stop at SIGINT\n{self.log_tail()}")
         if process.returncode != self.expected:
             raise tap.Failed(f"exit status {process.returncode}, wanted {self.expected}\n{self.log_tail()}")
+        wait_for(lambda: all(ended(pid) for pid in offspring), f"processes {offspring} to end with their keeper", 3)
 
     # What it says
 
@@ -237,14 +290,19 @@ class Proxy:
         return sorted(counts)
 
     def cpu(self, thread=None):
-        """CPU seconds so far, of the process or one of its threads."""
-        path = f"/proc/{self.pid}/stat" if thread is None else f"/proc/{self.pid}/task/{thread}/stat"
-        with open(path, encoding="utf-8", errors="replace") as file:
-            fields = file.read().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """CPU seconds so far: of a thread of the worker, or of keeper and workers, those that have ended included."""
+        worker = self.worker()
+        paths = [f"/proc/{pid}/stat" for pid in self.processes()] if thread is None else [f"/proc/{worker}/task/{thread}/stat"]
+        ticks = 0
+        for path in paths:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                fields = file.read().rpartition(")")[2].split()
+            ticks += sum(map(int, fields[11:13 if thread else 15]))
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def threads(self):
-        return [int(name) for name in os.listdir(f"/proc/{self.pid}/task")]
+        """The worker's threads."""
+        return [int(name) for name in os.listdir(f"/proc/{self.worker()}/task")]
 
     def cpu_share(self, seconds):
         """The share of one CPU that it uses in the next seconds."""
@@ -263,8 +321,11 @@ class Proxy:
 
     def pss(self):
         """Proportional set size in bytes."""
-        with open(f"/proc/{self.pid}/smaps_rollup", encoding="ascii") as file:
-            return int(re.search(r"^Pss:\s+(\d+) kB", file.read(), re.M).group(1)) * 1024
+        total = 0
+        for pid in self.processes():
+            with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+                total += int(re.search(r"^Pss:\s+(\d+) kB", file.read(), re.M).group(1)) * 1024
+        return total
 
 
 def run(*args, config=None, directory=None, timeout=10.0):
