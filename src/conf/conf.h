@@ -81,6 +81,8 @@ struct conf_backend {
 };
 
 struct conf {
+        const char *user, *group;       /* to become after listening; NULL: unset */
+        int sandbox;
         unsigned threads;               /* 0: auto */
         uint32_t max_connections;       /* 0: auto */
         const char *pid_file;           /* NULL: unset */

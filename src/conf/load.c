@@ -109,12 +109,14 @@ static int load_in_scope(struct load *load, const struct schema_row *row, const 
                 [SCHEMA_UNIX_PATH] = "addresses like unix:/path",
                 [SCHEMA_TCP] = "TCP addresses",
                 [SCHEMA_IPV6] = "IPv6 addresses",
+                [SCHEMA_OPENED] = "addresses other than fd:NAME",
         };
         enum schema_scope scope = row->scope;
 
         if (!addr)
                 return 1;
-        if (row->type == SCHEMA_SOCKOPT && !sockopt_spec(row->id)->both_domains)
+        /* Of an inherited socket the family is seen when it is there. */
+        if (row->type == SCHEMA_SOCKOPT && !sockopt_spec(row->id)->both_domains && addr->kind != ADDR_FD)
                 scope = SCHEMA_TCP;
         if (schema_applies(scope, addr))
                 return 1;

@@ -86,8 +86,8 @@ const struct schema_row schema_socket[] = {
 };
 
 const struct schema_row schema_listener[] = {
-        { "backlog", SCHEMA_NUMBER, MEMBER(conf_listener, backlog), .min = 1, .max = INT_MAX, .zero = "somaxconn",
-          .def = "somaxconn" },
+        { "backlog", SCHEMA_NUMBER, .scope = SCHEMA_OPENED, MEMBER(conf_listener, backlog), .min = 1, .max = INT_MAX,
+          .zero = "somaxconn", .def = "somaxconn" },
         { "mode", SCHEMA_MODE, .scope = SCHEMA_UNIX_PATH, MEMBER(conf_listener, mode), .max = 0777, .def = "0660" },
         { "owner", SCHEMA_STRING, SCHEMA_UNSET, SCHEMA_UNIX_PATH, MEMBER(conf_listener, owner), .min = 1, .max = 255 },
         { "group", SCHEMA_STRING, SCHEMA_UNSET, SCHEMA_UNIX_PATH, MEMBER(conf_listener, group), .min = 1, .max = 255 },
@@ -131,6 +131,9 @@ const struct schema_row schema_backend[] = {
 };
 
 const struct schema_row schema_top[] = {
+        { "user", SCHEMA_STRING, SCHEMA_UNSET, MEMBER(conf, user), .min = 1, .max = 255 },
+        { "group", SCHEMA_STRING, SCHEMA_UNSET, MEMBER(conf, group), .min = 1, .max = 255 },
+        { "sandbox", SCHEMA_BOOL, MEMBER(conf, sandbox), .def = "on" },
         { "threads", SCHEMA_NUMBER, MEMBER(conf, threads), .min = 1, .max = CONF_THREADS_MAX, .zero = "auto",
           .def = "auto" },
         { "max-connections", SCHEMA_NUMBER, MEMBER(conf, max_connections), .min = 1, .max = SESSIONS_MAX,
@@ -220,9 +223,11 @@ int schema_applies(enum schema_scope scope, const struct addr *addr) {
         case SCHEMA_UNIX_PATH:
                 return addr->kind == ADDR_UNIX && addr->un.sun_path[0] != '\0';
         case SCHEMA_TCP:
-                return addr->kind != ADDR_UNIX;
+                return addr->kind != ADDR_UNIX && addr->kind != ADDR_FD;
         case SCHEMA_IPV6:
                 return addr->kind == ADDR_HOST || addr_family(addr) == AF_INET6;
+        case SCHEMA_OPENED:
+                return addr->kind != ADDR_FD;
         }
         return 1;
 }

@@ -44,6 +44,7 @@ enum schema_scope {
         SCHEMA_UNIX_PATH,               /* a socket in the file system */
         SCHEMA_TCP,
         SCHEMA_IPV6,
+        SCHEMA_OPENED,                  /* a listening socket that we open ourselves */
 };
 
 struct schema_row {

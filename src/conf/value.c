@@ -296,7 +296,7 @@ static int value_check_bytes(const char *text, char *why) {
 
 /* These are words of the language that mean no host, in one place or the other. */
 static int value_check_prefix(const char *text, const char *allowed, char *why) {
-        static const char *const prefixes[] = { "fd:", "srv:", "tcp:", "file:" };
+        static const char *const prefixes[] = { "srv:", "tcp:", "file:" };
 
         for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++)
                 if (strncmp(text, prefixes[i], strlen(prefixes[i])) == 0)
@@ -320,7 +320,7 @@ static int value_parse_addr(struct addr *addr, const char *text, const char *all
         return 0;
 }
 
-#define VALUE_LISTEN "10.0.0.1:80, [2001:db8::1]:80, :80, unix:/path or unix:@name"
+#define VALUE_LISTEN "10.0.0.1:80, [2001:db8::1]:80, :80, unix:/path, unix:@name or fd:NAME"
 #define VALUE_SERVER "10.0.0.1:80, [2001:db8::1]:80, host.name:80, unix:/path or unix:@name"
 
 int value_parse_listen(struct addr *addr, const char *text, char why[static VALUE_WHY]) {
@@ -336,6 +336,11 @@ int value_parse_listen(struct addr *addr, const char *text, char why[static VALU
 static int value_parse_server(struct addr *addr, const char *text, char *why) {
         int r = value_parse_addr(addr, text, VALUE_SERVER, why);
 
+        if (r == 0 && addr->kind == ADDR_FD) {
+                memset(addr, 0, sizeof(*addr));
+                return value_refuse(why, "is a listening socket, and a server needs an address; allowed: "
+                                    VALUE_SERVER);
+        }
         if (r == 0 && addr->kind == ADDR_ANY) {
                 memset(addr, 0, sizeof(*addr));
                 return value_refuse(why, "names no host to connect to; allowed: " VALUE_SERVER);

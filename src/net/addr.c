@@ -138,6 +138,27 @@ static int addr_parse_unix(struct addr *addr, const char *text, const char **why
         return 0;
 }
 
+/* text is what follows "fd:": what systemd allows in a name. */
+static int addr_parse_fd(struct addr *addr, const char *text, const char **why) {
+        size_t len = strlen(text);
+
+        if (len == 0) {
+                return addr_bad(why, "fd: needs the name or number of an inherited socket behind it");
+        }
+        if (len >= sizeof(addr->name)) {
+                return addr_bad(why, "the name of an inherited socket is at most 107 bytes long");
+        }
+        for (size_t i = 0; i < len; ++i) {
+                if (text[i] <= ' ' || text[i] > '~' || text[i] == ':') {
+                        return addr_bad(why, "the name of an inherited socket is of printable characters without : "
+                                             "and spaces");
+                }
+        }
+        memcpy(addr->name, text, len + 1);
+        addr->kind = ADDR_FD;
+        return 0;
+}
+
 /*
  * Whether len bytes are a host name by RFC 1123, with underscores, which
  * names of services have.  A last label of digits alone would be a mistyped IPv4 address.
@@ -210,9 +231,12 @@ static int addr_parse_any(struct addr *addr, const char *text, const char **why)
         if (strncmp(text, "unix:", 5) == 0) {
                 return addr_parse_unix(addr, text + 5, why);
         }
-        if (strncmp(text, "fd:", 3) == 0 || strncmp(text, "srv:", 4) == 0) {
+        if (strncmp(text, "fd:", 3) == 0) {
+                return addr_parse_fd(addr, text + 3, why);
+        }
+        if (strncmp(text, "srv:", 4) == 0) {
                 return addr_bad(why, "unknown kind of address: allowed are 10.0.0.1:80, [::1]:80, host.name:80, :80, "
-                                     "unix:/path and unix:@name");
+                                     "unix:/path, unix:@name and fd:NAME");
         }
         if (text[0] == '[') {
                 return addr_parse_brackets(addr, text, why);
@@ -399,7 +423,8 @@ void addr_unmap(struct addr *addr) {
 }
 
 int addr_family(const struct addr *addr) {
-        if (addr->kind == ADDR_NONE || addr->kind == ADDR_HOST || addr->len < sizeof(addr->sa.sa_family)) {
+        if (addr->kind == ADDR_NONE || addr->kind == ADDR_HOST || addr->kind == ADDR_FD ||
+            addr->len < sizeof(addr->sa.sa_family)) {
                 return AF_UNSPEC;
         }
         return addr->sa.sa_family;
@@ -421,6 +446,9 @@ int addr_equal(const struct addr *a, const struct addr *b) {
         struct addr x = *a;
         struct addr y = *b;
 
+        if (a->kind == ADDR_FD || b->kind == ADDR_FD) {
+                return a->kind == b->kind && strcmp(a->name, b->name) == 0;
+        }
         addr_unmap(&x);
         addr_unmap(&y);
         if (addr_family(&x) != addr_family(&y)) {

@@ -13,22 +13,27 @@
  * Plain data: it may be copied and may live in shared memory.
  */
 
+/* Bytes of the name of an ADDR_FD, the NUL included. */
+#define ADDR_NAME_SIZE 108
+
 enum addr_kind {
         ADDR_NONE,
         ADDR_IP,        /* 10.0.0.1:80, [::1]:80 */
         ADDR_ANY,       /* :80, every address: dual stack */
         ADDR_UNIX,      /* unix:/path and unix:@abstract */
         ADDR_HOST,      /* host.name:80, to be resolved */
+        ADDR_FD,        /* fd:NAME, a listening socket that is open already */
 };
 
 struct addr {
         enum addr_kind kind;
-        socklen_t len;                  /* of sa; for an abstract name its exact length; 0 for ADDR_HOST */
+        socklen_t len;                  /* of sa; for an abstract name its exact length; 0 for ADDR_HOST and ADDR_FD */
         union {
                 struct sockaddr sa;
                 struct sockaddr_in in;
                 struct sockaddr_in6 in6;
                 struct sockaddr_un un;
+                char name[ADDR_NAME_SIZE];      /* of ADDR_FD */
         };
 };
 
@@ -37,7 +42,7 @@ struct addr {
 
 /*
  * Parses text.  ADDR_HOST yields kind only: host and port stay in the text
- * (addr_split_host()).  ADDR_ANY yields in6 with in6addr_any and the port.
+ * (addr_split_host()).  ADDR_FD has its name and no socket address.  ADDR_ANY yields in6 with in6addr_any and the port.
  * A v4-mapped IPv6 address becomes plain IPv4.  Port 0 is refused.  An IPv6
  * address may name an interface ([fe80::1%eth0]:80, or its number).  Bytes of
  * a UNIX path or name stand for themselves: nothing is unescaped.
@@ -71,10 +76,13 @@ char *addr_format(const struct sockaddr *sa, socklen_t len, char *buf, size_t si
 /* Turns a v4-mapped in6 into in, in place; anything else is left alone. */
 void addr_unmap(struct addr *addr);
 
-/* AF_INET, AF_INET6 or AF_UNIX; AF_UNSPEC for ADDR_HOST and ADDR_NONE. */
+/* AF_INET, AF_INET6 or AF_UNIX; AF_UNSPEC for ADDR_HOST, ADDR_FD and ADDR_NONE. */
 int addr_family(const struct addr *addr);
 
-/* Whether both mean the same socket address; ADDR_HOST and ADDR_NONE have none and equal nothing. */
+/*
+ * Whether both mean the same socket address, or both are ADDR_FD with the same name; ADDR_HOST and ADDR_NONE
+ * equal nothing.
+ */
 int addr_equal(const struct addr *a, const struct addr *b);
 
 #endif

@@ -16,6 +16,9 @@ static void test_defaults(void **state) {
         const struct conf_backend *backend = conf->backends;
 
         (void)state;
+        assert_null(conf->user);
+        assert_null(conf->group);
+        assert_int_equal(conf->sandbox, 1);
         assert_int_equal(conf->threads, 0);
         assert_int_equal(conf->max_connections, 0);
         assert_null(conf->max_connections_where.file);
@@ -66,7 +69,7 @@ static void test_defaults(void **state) {
 
 static void test_values(void **state) {
         struct conf *conf = conf_test_good(
-                "threads = 0x10 max-connections = 5000\n"
+                "user = spliced group = \"33\" sandbox = off threads = 0x10 max-connections = 5000\n"
                 "pid-file = \"/run/x.pid\" drain = off\n"
                 "log { to = 'file:/var/log/x' format = json level = debug }\n"
                 "access-log { to = syslog }\n"
@@ -90,6 +93,9 @@ static void test_values(void **state) {
         struct in6_addr in6;
 
         (void)state;
+        assert_string_equal(conf->user, "spliced");
+        assert_string_equal(conf->group, "33");
+        assert_int_equal(conf->sandbox, 0);
         assert_int_equal(conf->threads, 16);
         assert_int_equal(conf->max_connections, 5000);
         assert_int_equal(conf->max_connections_where.line, 1);
@@ -241,12 +247,14 @@ static void test_print(void **state) {
                 "frontend 'we\"b' { backend = \"b\"\n"
                 "  listen \"unix:/a\" { owner = \"0\" group = 'a b' }\n"
                 "  listen \"unix:@b\" { } listen \":80\" { v6only = on } listen \"10.0.0.1:80\" { defer-accept = 1m } "
+                "listen \"fd:web\" { }"
                 "}\n"
                 "backend \"b\" { retries = 0\n"
                 "  server \"s\" { address = \"[::1]:80\" source = \"[::1]\" weight = 0 backup = on }\n"
                 "  server \"t\" { address = \"unix:/x\" }\n"
                 "  server \"u\" { address = \"h:1\" source = \"127.0.0.1:5\" } }\n";
         static const char expected[] =
+                "sandbox = on\n"
                 "threads = auto\n"
                 "max-connections = auto\n"
                 "drain = 30s\n"

@@ -3,8 +3,8 @@
 
 /* Every mistake with its exact message. */
 
-#define TOP_KEYS "threads, max-connections, pid-file, drain, include, log, access-log, timeouts, socket, " \
-        "frontend, backend"
+#define TOP_KEYS "user, group, sandbox, threads, max-connections, pid-file, drain, include, log, access-log, " \
+        "timeouts, socket, frontend, backend"
 #define FRONTEND_KEYS "listen, backend, max-connections, half-close, access-log, timeouts, socket"
 #define DURATION(min, max) min " to " max ", as in 100ms, 5s, 2m, 1h or 1d"
 #define TIMEOUT DURATION("1ms", "365d") ", or off"
@@ -17,6 +17,9 @@
 struct value_row { const char *key, *value, *message; };
 
 static const struct value_row value_rows[] = {
+        { "user", "", "is empty; allowed: 1 to 255 bytes" },
+        { "group", "", "is empty; allowed: 1 to 255 bytes" },
+        { "sandbox", "seccomp", "is neither on nor off; allowed: " BOOLEAN },
         { "threads", "0", "is out of range; allowed: 1 to 256, or auto" },
         { "threads", "257", "is out of range; allowed: 1 to 256, or auto" },
         { "threads", "two", "is not a number; allowed: 1 to 256, or auto" },
@@ -226,11 +229,10 @@ static void test_unknown(void **state) {
         static const struct text_row rows[] = {
                 { "thread = 2" CONF_REST,
                   "t:1: unknown key 'thread' at the top level (did you mean 'threads'?); allowed: " TOP_KEYS "\n" },
-                { "# c\n\n/* c\n */ user = \"bob\" sandbox = on\nadmin { socket = \"/x\" } resolver { servers = "
+                { "# c\n\n/* c\n */ users = \"bob\" sandbox = on\nadmin { socket = \"/x\" } resolver { servers = "
                   "{\"a\", \"b\"} }"
                   CONF_REST,
-                  "t:4: unknown key 'user' at the top level; allowed: " TOP_KEYS "\n"
-                  "t:4: unknown key 'sandbox' at the top level; allowed: " TOP_KEYS "\n"
+                  "t:4: unknown key 'users' at the top level (did you mean 'user'?); allowed: " TOP_KEYS "\n"
                   "t:5: unknown key 'admin' at the top level; allowed: " TOP_KEYS "\n"
                   "t:5: unknown key 'resolver' at the top level; allowed: " TOP_KEYS "\n" },
                 { "frontend \"f\" { listen \":80\" { accept-proxy = on\nproxy-from = { \"a\" } }\n route \"r\" { sni "
@@ -327,6 +329,20 @@ static void test_no_effect(void **state) {
                   "t:12: 'mptcp' has no effect on this address; allowed on TCP addresses\n"
                   "t:13: source: an IPv6 address cannot reach '10.0.0.1:80'; allowed: an IPv4 address\n"
                   "t:14: source: an IPv4 address cannot reach '[::1]:80'; allowed: an IPv6 address\n" },
+                { "frontend \"f\" { backend = \"b\"\n"
+                  "listen \"fd:a\" { backlog = 5\nmode = \"0660\"\nv6only = on\ndefer-accept = 1s\n"
+                  "socket { nodelay = off } }\n"
+                  "listen \"fd:a\" { } }\n"
+                  "backend \"b\" { server \"s\" { address = \"fd:a\" source = \"fd:b\" } }",
+                  "t:2: 'backlog' has no effect on this address; allowed on addresses other than fd:NAME\n"
+                  "t:3: 'mode' has no effect on this address; allowed on addresses like unix:/path\n"
+                  "t:4: 'v6only' has no effect on this address; allowed on IPv6 addresses\n"
+                  "t:5: 'defer-accept' has no effect on this address; allowed on TCP addresses\n"
+                  "t:7: listen: 'fd:a' is the same address as 'fd:a' at t:2; allowed: one listener for an address\n"
+                  "t:8: address: 'fd:a' is a listening socket, and a server needs an address; allowed: 10.0.0.1:80, "
+                  "[2001:db8::1]:80, host.name:80, unix:/path or unix:@name\n"
+                  "t:8: source: 'fd:b' is not a local address; allowed: an IP address with or without a port, as in "
+                  "10.0.0.1, 2001:db8::1 or 10.0.0.1:4000\n" },
                 { "frontend \"f\" { listen \":80\" { } backend = \"b\"\naccess-log = on }\n"
                   "backend \"b\" { server \"s\" { address = \"h:1\" } }",
                   "t:2: access-log: 'on' has no effect, since the top level has no access log; allowed: off, or "
@@ -360,7 +376,7 @@ static void test_missing(void **state) {
 
 static void test_names_and_addresses(void **state) {
         static const struct text_row rows[] = {
-                { "frontend \"\" { listen \"web:80\" { }\nlisten \"fd:3\" { }\nlisten \"unix:a\" { }\nlisten \":0\" { "
+                { "frontend \"\" { listen \"web:80\" { }\nlisten \"fd:\" { }\nlisten \"unix:a\" { }\nlisten \":0\" { "
                   "}\n"
                   "listen \"unix:" PATH_108 "\" { }\nlisten \"10.0.0.1:80\\n\" { } backend = \"b/c\" }\n"
                   "backend \"b/c\" { server \"" NAME_64 "\" { address = \"h:1\" }\n"
@@ -368,9 +384,8 @@ static void test_names_and_addresses(void **state) {
                   "\"\\xff\" { address = \"h:1\" } }",
                   "t:1: frontend: '' is empty; allowed: a name of 1 to 64 bytes\n"
                   "t:1: listen: 'web:80' is a host name, and a listener needs an address; allowed: 10.0.0.1:80, "
-                  "[2001:db8::1]:80, :80, unix:/path or unix:@name\n"
-                  "t:2: listen: 'fd:3' starts with 'fd:', which is not known; allowed: 10.0.0.1:80, [2001:db8::1]:80, "
-                  ":80, unix:/path or unix:@name\n"
+                  "[2001:db8::1]:80, :80, unix:/path, unix:@name or fd:NAME\n"
+                  "t:2: listen: 'fd:' is refused: fd: needs the name or number of an inherited socket behind it\n"
                   "t:3: listen: 'unix:a' is refused: a UNIX address is unix:/path, an absolute path, or unix:@name, an "
                   "abstract name\n"
                   "t:4: listen: ':0' is refused: the port must be a number from 1 to 65535\n"

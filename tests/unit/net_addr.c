@@ -83,7 +83,7 @@ static void test_refused(void **state) {
                 { "unix:", "absolute" }, { "unix:a.sock", "absolute" }, { "unix:./a.sock", "absolute" },
                 { "unix:80", "absolute" }, { "unix:/", "file's name" }, { "unix:/run/", "file's name" },
                 { "unix:@", "name" },
-                { "fd:3", "unknown kind" }, { "fd:web", "unknown kind" },
+                { "fd:", "name" }, { "fd:a b", "printable" }, { "fd:a:b", "printable" }, { "fd:" L63 L63, "107" },
                 { "srv:_ldap._tcp.example.org", "unknown kind" },
         };
 
@@ -102,6 +102,26 @@ static void test_refused(void **state) {
                 }
                 assert_memory_equal(&addr, &zero, sizeof(addr));
         }
+}
+
+/* A socket that is open already: its name, and no socket address. */
+static void test_fd(void **state) {
+        struct addr a, b, other, host;
+        const char *why = NULL;
+
+        (void)state;
+        assert_int_equal(addr_parse(&a, "fd:web", &why), 0);
+        assert_int_equal(addr_parse(&b, "fd:web", &why), 0);
+        assert_int_equal(addr_parse(&other, "fd:" L63, &why), 0);
+        assert_int_equal(addr_parse(&host, "web:80", &why), 0);
+        assert_int_equal(a.kind, ADDR_FD);
+        assert_string_equal(a.name, "web");
+        assert_int_equal(a.len, 0);
+        assert_int_equal(addr_family(&a), AF_UNSPEC);
+        assert_true(addr_equal(&a, &b));
+        assert_false(addr_equal(&a, &other));
+        assert_false(addr_equal(&a, &host));
+        assert_false(addr_equal(&host, &a));
 }
 
 /* 107 bytes are the most for a path and for a name; the length says exactly how many. */
@@ -279,6 +299,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_parse_and_format),
                 cmocka_unit_test(test_refused),
+                cmocka_unit_test(test_fd),
                 cmocka_unit_test(test_unix_lengths),
                 cmocka_unit_test(test_hosts),
                 cmocka_unit_test(test_sources),
