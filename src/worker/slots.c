@@ -229,8 +229,9 @@ static int slots_frontend(struct env_shared *shared, const struct conf_frontend 
                 uint32_t number = slots_listener_find(shared->arena, &listener->addr);
                 int family = addr_family(&listener->addr);
 
+                /* A drain has closed it. */
                 if (number == ARENA_NONE)
-                        return -ENOENT;
+                        continue;
                 shared->listeners[number].conf = listener;
                 shared->listeners[number].frontend = slot;
                 shared->listeners[number].family = family;

@@ -20,6 +20,7 @@
 
 #define WORKER_RESOLVE_MS 2000  /* that the start waits for host names */
 #define WORKER_BEAT_MS 1000
+#define WORKER_LOG_LEAVE_MS 50
 #define WORKER_LOG_STOP_MS 1000 /* for a log target that is slow */
 
 struct worker {
@@ -87,8 +88,10 @@ static int worker_adopt(struct worker *worker, unsigned threads, uint32_t sessio
 
         if (sessions > arena_count(job->arena, ARENA_SESSIONS))
                 sessions = arena_count(job->arena, ARENA_SESSIONS);
-        /* Those that a config before this one had were served to the last client; some may have to be opened again. */
-        r = slots_listen(job->arena, job->conf, job->log);
+        /* Those that only a config before this one had may be gone already; a drain has closed them for good. */
+        r = 0;
+        if (job->alone || control->command != CONTROL_DRAIN)
+                r = slots_listen(job->arena, job->conf, job->log);
         if (r < 0)
                 return r;
         slots_unlisten_new(job->arena, job->conf);
@@ -103,6 +106,11 @@ static int worker_adopt(struct worker *worker, unsigned threads, uint32_t sessio
         control->adopted += report.adopted;
         control->reset += report.reset;
         return shared_register(&worker->shared);
+}
+
+/* Only the first start waits for names: a successor must not keep sessions waiting, and finds addresses in the arena. */
+static int worker_resolve_wait(const struct worker *worker) {
+        return worker->job->alone || worker->control->generation <= 1 ? WORKER_RESOLVE_MS : 0;
 }
 
 static int worker_start(struct worker *worker) {
@@ -120,7 +128,8 @@ static int worker_start(struct worker *worker) {
         if (r >= 0)
                 r = worker_adopt(worker, threads, limits.sessions);
         if (r >= 0)
-                r = resolve_start(&worker->resolve, worker->shared.backends, ENV_BACKENDS, job->log, WORKER_RESOLVE_MS);
+                r = resolve_start(&worker->resolve, worker->shared.backends, ENV_BACKENDS, job->log,
+                                  worker_resolve_wait(worker));
         if (r >= 0)
                 r = thread_pool_start(&worker->pool);
         if (r >= 0 && job->ready)
@@ -263,16 +272,20 @@ static int worker_serve(struct worker *worker) {
         return r;
 }
 
-/* Returns 1 where the resolver is stuck. */
+/* Returns 1 where the resolver may still use what was borrowed. */
 static int worker_finish(struct worker *worker) {
         uint32_t left = atomic_load(&worker->shared.sessions_now);
         int stuck;
 
         thread_pool_stop(&worker->pool, worker->phase == THREAD_LEAVE ? THREAD_LEAVE : THREAD_STOP);
-        stuck = resolve_stop(worker->resolve);
-        if (worker->phase == THREAD_LEAVE)
+        if (worker->phase == THREAD_LEAVE) {
+                /* Sessions wait for the successor: nothing here may take long, and the process ends anyway. */
                 slots_unlisten_leaving(worker->job->arena);
-        else if (worker->shared.arena)
+                log_stop(worker->log, WORKER_LOG_LEAVE_MS);
+                return 1;
+        }
+        stuck = resolve_stop(worker->resolve);
+        if (worker->shared.arena)
                 log_info(worker->log, LOG_NO_CONTEXT,
                          "stopped: %" PRIu64 " sessions served, %" PRIu32 " reset at the end",
                          worker->job->arena->head->next_session - 1, left);
