@@ -18,6 +18,7 @@
 #include "engine/loop.h"
 #include "keeper/background.h"
 #include "keeper/child.h"
+#include "keeper/confine.h"
 #include "keeper/pidfile.h"
 #include "keeper/process.h"
 #include "keeper/reload.h"
@@ -151,12 +152,16 @@ static void keeper_worker_crashed(struct keeper *keeper, int status) {
 static void keeper_worker_ended(struct keeper *keeper, int status) {
         int asked = WIFEXITED(status) && WEXITSTATUS(status) == 0;
 
-        if (keeper->stopping && (asked || keeper->stopping > 1)) {
+        int leaving = keeper->change == KEEPER_LEAVE_CONFIG || keeper->change == KEEPER_LEAVE_BINARY;
+
+        if (keeper->stopping > 1 || (keeper->stopping && asked && !leaving)) {
+                /* What is left sees a reset when this process ends. */
+                adopt_nothing(&keeper->arena);
                 keeper->worker = 0;
                 keeper_finish(keeper, KEEPER_OK);
                 return;
         }
-        if (!asked && keeper->change != KEEPER_LEAVE_CONFIG && keeper->change != KEEPER_LEAVE_BINARY) {
+        if (!asked && !leaving) {
                 keeper_worker_crashed(keeper, status);
                 return;
         }
@@ -165,6 +170,8 @@ static void keeper_worker_ended(struct keeper *keeper, int status) {
         keeper->worker = 0;
         if (keeper->change == KEEPER_LEAVE_CONFIG)
                 reload_switch(keeper);
+        else if (keeper->change == KEEPER_LEAVE_BINARY && keeper->stopping)
+                keeper->change = KEEPER_NO_CHANGE;
         else if (keeper->change == KEEPER_LEAVE_BINARY)
                 upgrade_execute(keeper);
         keeper_start_worker(keeper);
@@ -419,11 +426,9 @@ static int keeper_pid_file(struct keeper *keeper) {
 
 static int keeper_alone_ready(void *arg) {
         struct keeper *keeper = arg;
-        int r = keeper_pid_file(keeper);
 
-        if (r >= 0)
-                background_report(&keeper->report, KEEPER_OK);
-        return r;
+        background_report(&keeper->report, KEEPER_OK);
+        return 0;
 }
 
 /* One process: no keeper, no helper, nobody to hand sessions to.  Returns -errno or 0. */
@@ -454,8 +459,12 @@ static void keeper_init(struct keeper *keeper, const struct keeper_options *opti
 
 /* Everything before the first worker. */
 static int keeper_prepare(struct keeper *keeper, const struct conf *conf) {
-        int r = 0;
+        struct privilege privilege;
+        int r;
 
+        r = confine_lookup(&privilege, conf);
+        if (r < 0)
+                return r;
         if (conf->pid_file) {
                 keeper->pid_file = strdup(conf->pid_file);
                 if (!keeper->pid_file)
@@ -465,15 +474,25 @@ static int keeper_prepare(struct keeper *keeper, const struct conf *conf) {
                 r = background_enter(&keeper->report, KEEPER_FAILURE);
         if (r < 0)
                 fprintf(stderr, "spliced: cannot go into the background: %s\n", strerror(-r));
-        if (r >= 0)
-                r = keeper_log(keeper, conf, keeper->options->alone);
+        if (r < 0)
+                return r;
+        confine_make_logs(&privilege, conf);
+        r = keeper_log(keeper, conf, keeper->options->alone);
         if (r < 0)
                 return r;
         r = keeper_arena(keeper, conf);
         if (r >= 0)
                 r = slots_listen(&keeper->arena, conf, keeper->log);
-        if (r < 0)
+        if (r < 0) {
                 log_error(keeper->log, LOG_NO_CONTEXT, "cannot start: %s", strerror(-r));
+                return r;
+        }
+        /* What needs the rights that we came with is done once the addresses are open. */
+        r = keeper_pid_file(keeper);
+        if (r >= 0)
+                r = confine_drop(&privilege, conf, keeper->log);
+        if (r < 0)
+                slots_unlisten_new(&keeper->arena, NULL);
         return r;
 }
 
@@ -488,8 +507,6 @@ enum keeper_status keeper_run(struct conf *conf, const struct keeper_options *op
                 keeper.status = r < 0 ? KEEPER_FAILURE : KEEPER_OK;
         } else if (r >= 0) {
                 r = keeper_signals(&keeper);
-                if (r >= 0)
-                        r = keeper_pid_file(&keeper);
                 if (r >= 0)
                         r = keeper_own_all(&keeper);
                 if (r >= 0)
@@ -534,7 +551,9 @@ enum keeper_status keeper_resume(int arena_fd, const struct keeper_options *opti
                 r = keeper_own_all(&keeper);
         if (r == 0) {
                 keeper.was_ready = 1;
-                limits_grow_table(limits_raise());
+                limits_raise();
+                limits_grow_table(2 * (uint64_t)arena_count(&keeper.arena, ARENA_SESSIONS) +
+                                  2 * (uint64_t)arena_count(&keeper.arena, ARENA_PIPES));
                 log_info(keeper.log, LOG_NO_CONTEXT, "upgraded: this is spliced " PACKAGE_VERSION);
                 keeper_loop(&keeper);
         } else

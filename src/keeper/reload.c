@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "keeper/child.h"
+#include "keeper/confine.h"
 #include "keeper/process.h"
 #include "worker/limits.h"
 #include "worker/slots.h"
@@ -48,6 +49,11 @@ static int reload_possible(struct keeper *keeper, const struct conf *now, const 
 
         if (strcmp(now->pid_file ? now->pid_file : "", next->pid_file ? next->pid_file : "") != 0) {
                 log_error(keeper->log, LOG_NO_CONTEXT, "reload refused: pid-file cannot change without a restart");
+                return 0;
+        }
+        if (!confine_same_identity(now, next)) {
+                log_error(keeper->log, LOG_NO_CONTEXT,
+                          "reload refused: user and group cannot change without a restart");
                 return 0;
         }
         if (worker_limits(next, keeper->log, &threads, &limits) < 0) {
