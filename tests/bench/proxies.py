@@ -158,7 +158,11 @@ class HAProxy(Proxy):
 
 
 class Spliced(Proxy):
-    """spliced with its default configuration, but one thread, as its peers."""
+    """spliced with its default configuration, but one thread, as its peers.  options as --no-keeper."""
+
+    def __init__(self, name, title, binary, options=()):
+        super().__init__(name, title, binary)
+        self.options = options
 
     def version(self):
         said = subprocess.run([self.binary, "-V"], capture_output=True, text=True, check=False).stdout
@@ -172,7 +176,7 @@ class Spliced(Proxy):
         return "\n".join(parts) + "\n"
 
     def command(self, config):
-        return [self.binary, "--no-keeper", "-f", str(config)]
+        return [self.binary, *self.options, "-f", str(config)]
 
 
 def peers():

@@ -7,7 +7,7 @@ from statistics import median
 
 from cells import FAMILIES
 
-BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
+BEGIN, END = "<!-- {}: begin -->", "<!-- {}: end -->"
 
 
 class Results:
@@ -99,18 +99,22 @@ def verdict(family, value, met):
     return said if value is None or not family.target.peers else f"{value:.2f}, {said}"
 
 
-def facts(results, scale, congestion):
-    """The machine and the versions, without which the figures say nothing."""
+def machine():
+    """What it all ran on, without which the figures say nothing."""
     cpuinfo = pathlib.Path("/proc/cpuinfo").read_text()
     model = next((line.split(":", 1)[1].strip() for line in cpuinfo.splitlines() if line.startswith("model name")),
                  platform.machine())
     memory = next(int(line.split()[1]) for line in pathlib.Path("/proc/meminfo").read_text().splitlines()
                   if line.startswith("MemTotal"))
+    return (f"Machine: {os.cpu_count()} CPUs ({model}), {memory / 2**20:.0f} GiB, "
+            f"Linux {platform.release().split('-')[0]}")
+
+
+def facts(results, scale, congestion):
     versions = "; ".join(dict.fromkeys(
         f"{proxy.version()}" + (f" (as {proxy.title})" if proxy in results.tested and len(results.tested) > 1 else "")
         for proxy in results.proxies))
-    return (f"Machine: {os.cpu_count()} CPUs ({model}), {memory / 2**20:.0f} GiB, "
-            f"Linux {platform.release().split('-')[0]}. TCP congestion control: {congestion}. "
+    return (f"{machine()}. TCP congestion control: {congestion}. "
             f"Versions: {versions}. "
             f"Medians of {scale.rounds} measurements in turn, {scale.idle_rounds} for idle sessions.\n")
 
@@ -124,11 +128,12 @@ def document(results, scale, congestion):
     return "\n".join(parts)
 
 
-def write(path, text):
-    """Puts text between the markers of a document, and nothing else."""
+def write(path, text, name="bench"):
+    """Puts text between the markers of that name in a document, and nothing else."""
     path = pathlib.Path(path)
-    before, begin, rest = path.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
+    first, last = BEGIN.format(name), END.format(name)
+    before, begin, rest = path.read_text().partition(first)
+    _, end, after = rest.partition(last)
     if not begin or not end:
-        raise ValueError(f"{path} lacks the markers {BEGIN} and {END}")
-    path.write_text(f"{before}{BEGIN}\n{text}{END}{after}")
+        raise ValueError(f"{path} lacks the markers {first} and {last}")
+    path.write_text(f"{before}{first}\n{text}{last}{after}")
