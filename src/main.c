@@ -10,7 +10,9 @@
 #include "conf/conf.h"
 #include "config.h"
 #include "keeper/keeper.h"
+#include "keeper/notify.h"
 #include "keeper/upgrade.h"
+#include "worker/sandbox.h"
 
 #define MAIN_DEFAULT_FILE SYSCONFDIR "/spliced.conf"
 
@@ -29,11 +31,18 @@ static void main_usage(FILE *out) {
               "  -D             go into the background once ready\n"
               "  -v             log more; may be repeated\n"
               "  --no-keeper    serve in one process (the only way in this version)\n"
-              "  -V, --version  print the version and exit\n"
+              "  -V, --version  print the version and what it can make use of here, and exit\n"
               "  -h, --help     print this help and exit\n"
               "\n"
               "Exit status: 0, 1 for a bad config or bad usage, 2 for a failure at start or run time.\n",
               out);
+}
+
+static void main_version(void) {
+        char sandbox[128];
+
+        printf("%s\n%s, libsystemd: %s\n", PACKAGE_STRING, sandbox_describe(sandbox, sizeof(sandbox)),
+               notify_built_in() ? "yes" : "no");
 }
 
 /* In the background the working directory is another one, and a reload has to find the file again. */
@@ -113,7 +122,7 @@ int main(int argc, char **argv) {
                         resume = atoi(optarg);
                         break;
                 case 'V':
-                        puts(PACKAGE_STRING);
+                        main_version();
                         return KEEPER_OK;
                 case 'h':
                         main_usage(stdout);

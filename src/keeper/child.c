@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "keeper/confine.h"
 #include "worker/adopt.h"
 #include "worker/control.h"
 #include "worker/worker.h"
@@ -70,7 +71,7 @@ static int child_ready(void *arg) {
         return 0;
 }
 
-static int child_run(struct arena *arena, unsigned verbose) {
+static int child_run(struct arena *arena, unsigned verbose, const struct sandbox_calls *calls) {
         struct control_record *control = control_of(arena);
         struct worker_job job = { .arena = arena, .ready = child_ready, .arg = control };
         const char *failed = NULL;
@@ -91,11 +92,13 @@ static int child_run(struct arena *arena, unsigned verbose) {
         }
         job.conf = conf;
         job.log = log;
-        r = worker_run(&job, &stuck);
+        r = confine_enter(conf, arena, calls, 0, log);
+        if (r >= 0)
+                r = worker_run(&job, &stuck);
         return r < 0 ? 1 : 0;
 }
 
-void child_worker(struct arena *arena, unsigned verbose) {
+void child_worker(struct arena *arena, unsigned verbose, const struct sandbox_calls *calls) {
         static const int ignored[] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE };
         sigset_t none;
 
@@ -107,5 +110,5 @@ void child_worker(struct arena *arena, unsigned verbose) {
         if (control_of(arena)->clean)
                 adopt_nothing(arena);
         adopt_close_unowned(arena);
-        _exit(child_run(arena, verbose));
+        _exit(child_run(arena, verbose, calls));
 }

@@ -5,14 +5,15 @@
 #include "base/log.h"
 #include "conf/conf.h"
 #include "engine/arena.h"
+#include "worker/sandbox_calls.h"
 
 /* What the keeper's children do. */
 
 /*
  * The worker process: closes what nobody owns, loads the config that the
- * arena's control record names, opens its own log and serves.  Does not return.
+ * arena's control record names, opens its own log, closes the sandbox around itself and serves.  Does not return.
  */
-void child_worker(struct arena *arena, unsigned verbose) __attribute__((noreturn));
+void child_worker(struct arena *arena, unsigned verbose, const struct sandbox_calls *calls) __attribute__((noreturn));
 
 /* Loads the text that a config memfd holds.  Returns as conf_load_text(), or -errno. */
 int child_load(struct conf **out, int memfd, const char *name, FILE *errors);

@@ -84,7 +84,7 @@ static void keeper_start_worker(struct keeper *keeper) {
                           keeper->failures);
         pid = process_clone();
         if (pid == 0)
-                child_worker(&keeper->arena, keeper->options->verbose);
+                child_worker(&keeper->arena, keeper->options->verbose, &keeper->calls);
         if (pid < 0) {
                 log_error(keeper->log, LOG_NO_CONTEXT, "cannot start a worker: %s; next try in %d ms", strerror(-pid),
                           KEEPER_PAUSE_MAX_MS);
@@ -437,8 +437,10 @@ static int keeper_alone(struct keeper *keeper, const struct conf *conf, int *stu
                 .conf = conf, .log = keeper->log, .arena = &keeper->arena, .alone = 1, .ready = keeper_alone_ready,
                 .arg = keeper,
         };
-        int r = worker_run(&job, stuck);
+        int r = confine_enter(conf, &keeper->arena, &keeper->calls, 1, keeper->log);
 
+        if (r >= 0)
+                r = worker_run(&job, stuck);
         slots_unlisten_new(&keeper->arena, NULL);
         return r;
 }
@@ -448,6 +450,7 @@ static void keeper_deinit(struct keeper *keeper) {
                 pidfile_remove(keeper->pid_file);
         background_report(&keeper->report, keeper->status);
         log_free(keeper->log);
+        sandbox_calls_deinit(&keeper->calls);
         free(keeper->log_path);
         free(keeper->pid_file);
 }
@@ -481,6 +484,8 @@ static int keeper_prepare(struct keeper *keeper, const struct conf *conf) {
         if (r < 0)
                 return r;
         r = keeper_arena(keeper, conf);
+        if (r >= 0)
+                r = sandbox_calls_init(&keeper->calls);
         if (r >= 0)
                 r = slots_listen(&keeper->arena, conf, keeper->log);
         if (r < 0) {
@@ -545,6 +550,8 @@ enum keeper_status keeper_resume(int arena_fd, const struct keeper_options *opti
                 keeper.pid_file = strdup(conf->pid_file);
                 keeper.has_pid_file = keeper.pid_file != NULL;
         }
+        if (r == 0)
+                r = sandbox_calls_init(&keeper.calls);
         if (r == 0)
                 r = keeper_signals(&keeper);
         if (r == 0)

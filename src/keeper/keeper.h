@@ -9,6 +9,7 @@
 #include "conf/conf.h"
 #include "engine/arena.h"
 #include "worker/control.h"
+#include "worker/sandbox_calls.h"
 
 /*
  * The keeper: the main process, with one thread.  It holds the arena and, as
@@ -47,6 +48,7 @@ struct keeper {
         const struct keeper_options *options;
         struct arena arena;
         struct control_record *control; /* in the arena */
+        struct sandbox_calls calls;     /* for all workers: making them takes some ms */
         struct log *log;
         char *log_path;                 /* of the file that log writes to where a reload named it; owned */
         char *pid_file;                 /* NULL: none; owned */
