@@ -129,6 +129,7 @@ class Proxy:
         return line
 
     def start(self, ready=True):
+        said = len(self.log())
         identity = {} if self.user is None else {"user": self.user, "group": self.user, "extra_groups": []}
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(self.command(*self.args), stdin=subprocess.DEVNULL, stdout=log,
@@ -136,7 +137,7 @@ class Proxy:
                                             close_fds=True, **identity)
         tap.cleanup(self.stop)
         if ready:
-            self.wait_log(r"\bready\b", timeout=15)
+            self.wait_log(r"\bready\b", timeout=15, after=said)
         return self
 
     @property
@@ -229,9 +230,10 @@ class Proxy:
     def log_lines(self, pattern):
         return [line for line in self.log().splitlines() if re.search(pattern, line)]
 
-    def wait_log(self, pattern, timeout=10.0):
+    def wait_log(self, pattern, timeout=10.0, after=0):
+        """Waits for the pattern in the log, from a place on."""
         def look():
-            found = re.search(pattern, self.log())
+            found = re.search(pattern, self.log()[after:])
             if not found and self.process and self.process.poll() is not None:
                 raise tap.Failed(f"ended with status {self.process.returncode}\n{self.log_tail()}")
             return found

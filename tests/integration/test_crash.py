@@ -1,0 +1,219 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
+"""The worker dies, in every way and at every time; its sessions do not."""
+import os
+import signal
+import time
+
+from lib import crowd, data, net, pairs, peers, proxy, tap
+
+
+def _ready_count(running):
+    return len(running.log_lines(r"info: ready: "))
+
+
+def _kill_worker(running, number=signal.SIGKILL):
+    """Kills the worker once it serves, and returns its PID."""
+    pid = running.wait_worker()
+    os.kill(pid, number)
+    return pid
+
+
+def _check_losses(crew, kills, threads):
+    """Only sessions that the log names were lost, and new connections; one a kill and thread at most."""
+    wrong = [failure for failure in crew.failed if "wrong" in str(failure)]
+    tap.equal(wrong, [], "sessions with wrong bytes")
+    # The log's last lines die with a worker; what its successor resets it says anew.
+    ends = [record["end"] for record in crew.proxy.access()]
+    tap.note(f"{len(ends)} of {crew.total()} sessions are in the access log")
+    busy = ends.count("recovered-busy")
+    odd = [end for end in ends if end not in crowd.FINE and end != "recovered-busy"]
+    tap.equal(odd, [], "other ends")
+    old = [failure for failure in crew.failed if failure[0] != "new"]
+    tap.check(len(old) <= busy, f"{len(old)} old sessions were lost, the log names {busy}: {old}")
+    tap.check(len(crew.failed) <= kills * threads, f"{len(crew.failed)} lost in {kills} kills: {crew.failed}")
+
+
+def _crashes(threads):
+    kills = data.scaled(30, 8)
+    crew = crowd.Crowd(threads=threads)
+    running, former = crew.proxy, set()
+    for number in range(kills):
+        time.sleep(0.05)
+        # Three that die before they are ready mean a clean start, which is not the matter here.
+        proxy.wait_for(lambda: _ready_count(running) > number, "the worker to be ready")
+        former.add(_kill_worker(running))
+        running.wait_worker(former)
+    tap.equal(len(former), kills, "workers killed")
+    proxy.wait_for(lambda: _ready_count(running) > kills, "the last worker")
+    crew.finish()
+    _check_losses(crew, kills, threads)
+    tap.equal(len(running.log_lines(r"worker \d+ \(PID \d+\) died: killed by SIGKILL")), kills, "deaths in the log")
+    lines = running.log_lines(r"worker \d+ \(PID \d+\) is ready after \d+ ms: \d+ sessions adopted, \d+ reset")
+    tap.equal(len(lines), kills, "adoptions in the log")
+    crew.check_clean()
+
+
+for _threads in (1, 2):
+    tap.case(f"SIGKILL 30 times under load, threads = {_threads}: every byte is right", 120)(lambda t=_threads: _crashes(t))
+
+
+def _signals():
+    # A sanitizer makes a report of its own of the others, and exits.
+    return ["ABRT", "TERM"] if proxy.sanitizer() else ["SEGV", "ABRT", "BUS", "ILL", "FPE", "TRAP", "SYS"]
+
+
+@pairs.each("any signal ends the worker alone; the log says which, and how many sessions were adopted")
+def _any_signal(kinds):
+    pair = pairs.Pair(kinds)
+    sessions = [pair.relaying() for _ in range(10)]
+    keeper, former = pair.proxy.pid, set()
+    for count, name in enumerate(_signals(), 1):
+        number = getattr(signal, f"SIG{name}")
+        if name == "TERM":
+            continue
+        former.add(_kill_worker(pair.proxy, number))
+        pair.proxy.wait_log(rf"worker {count} \(PID \d+\) died: killed by SIG{name}")
+        pair.proxy.wait_log(rf"worker {count + 1} \(PID \d+\) is ready after \d+ ms: 10 sessions adopted, 0 reset")
+        for client, server in sessions:
+            for sender, receiver in ((client, server), (server, client)):
+                sender.sendall(name.encode())
+                tap.equal(net.read_exactly(receiver, len(name)), name.encode(), f"bytes after SIG{name}")
+    tap.equal(pair.proxy.pid, keeper, "the keeper")
+    for client, server in sessions:
+        client.close()
+        server.close()
+    tap.equal({record["end"] for record in pair.proxy.wait_access(10)}, {"client-fin"}, "ends")
+
+
+@tap.case("signals of a terminal or a control group do not end the worker")
+def _group_signals():
+    pair = pairs.Pair(("tcp", "tcp"))
+    client, server = pair.relaying()
+    worker = pair.proxy.worker()
+    for name in ("TERM", "INT", "HUP", "QUIT", "USR1", "USR2", "PIPE"):
+        os.kill(worker, getattr(signal, f"SIG{name}"))
+    client.sendall(b"still here")
+    tap.equal(net.read_exactly(server, 10), b"still here", "a session")
+    tap.equal(pair.proxy.worker(), worker, "the worker")
+
+
+@tap.case("SIGKILL twice in 10 ms, and during adoption: old sessions live", 90)
+def _quick():
+    crew = crowd.Crowd(threads=2, streams=2, idle=100, rate=20)
+    running, killed = crew.proxy, set()
+    for _ in range(data.scaled(10, 4)):
+        time.sleep(0.02)
+        ready = _ready_count(running)
+        # The second is hit while it starts; a third in a row would be one too many.
+        for _ in range(2):
+            worker = running.wait_worker(killed)
+            os.kill(worker, signal.SIGKILL)
+            killed.add(worker)
+            time.sleep(0.002)
+        proxy.wait_for(lambda: _ready_count(running) > ready, "a worker that is ready")
+    crew.finish()
+    tap.note(f"{len(running.log_lines('before it was ready'))} of {len(killed)} died before they were ready")
+    tap.equal(running.log_lines("starts clean"), [], "clean starts")
+    _check_losses(crew, len(killed), 2)
+    crew.check_clean()
+
+
+@tap.case("workers that die before they are ready: the fourth starts clean, after pauses that grow", 60)
+def _loop():
+    pair = pairs.Pair(("tcp", "tcp"))
+    client, server = pair.relaying()
+    before = pair.proxy.fds()
+    killed = {0}
+
+    def kill_until(pattern):
+        until = time.monotonic() + 20 * proxy.slowness()
+        while not pair.proxy.log_lines(pattern):
+            tap.check(time.monotonic() < until, f"/{pattern}/ never came\n{pair.proxy.log_tail()}")
+            worker = pair.proxy.worker()
+            if worker in killed:
+                continue
+            # It may be ready already, where this process was not given the CPU: then it is another try.
+            os.kill(worker, signal.SIGKILL)
+            killed.add(worker)
+
+    kill_until(r"workers died 3 times before they were ready: the next starts clean")
+    kill_until(r"workers died 5 times")
+    pair.proxy.wait_worker(killed)
+    pair.proxy.wait_log(r"ready after \d+ ms: 0 sessions adopted", 15)
+    tap.equal((net.ending(client), net.ending(server)), ("ECONNRESET", "ECONNRESET"), "what became of the session")
+    stamps = [_stamp(line) for line in pair.proxy.log_lines("starts clean")]
+    tap.note([round(late - soon, 3) for soon, late in zip(stamps, stamps[1:])])
+    for wanted, (soon, late) in zip((0.2, 0.4), zip(stamps, stamps[1:])):
+        tap.check(late - soon >= wanted * 0.9, f"pauses that double: {stamps}")
+    client, server = pair.relaying()
+    client.close()
+    server.close()
+    pair.proxy.wait_fds(before)
+
+
+def _stamp(line):
+    """The seconds of a log line's time of day."""
+    hours, minutes, seconds = line.split("T")[1].split("Z")[0].split(":")
+    return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+
+
+@tap.case("a worker that stands still is replaced, its sessions live", 60)
+def _stopped():
+    pair = pairs.Pair(("tcp", "unix"), threads=2)
+    sessions = [pair.relaying() for _ in range(20)]
+    worker = pair.proxy.worker()
+    os.kill(worker, signal.SIGSTOP)
+    start = time.monotonic()
+    for number, (client, _) in enumerate(sessions):
+        client.sendall(b"%03d" % number)
+    # Connections that come now wait, and are served.
+    late = net.connect(pair.front, timeout=40)
+    tap.cleanup(late.close)
+    late.sendall(b"late")
+    pair.proxy.wait_log("has stood still for 10 s", 15)
+    pair.proxy.wait_worker(worker)
+    for number, (_, server) in enumerate(sessions):
+        tap.equal(net.read_exactly(server, 3), b"%03d" % number, "bytes sent meanwhile")
+    tap.between(time.monotonic() - start, 9.5, 14 * proxy.slowness(), "seconds until it was replaced")
+    tap.equal(net.read_exactly(pair.servers.take(), 4), b"late", "a session that came meanwhile")
+    pair.proxy.wait_log("20 sessions adopted, 0 reset")
+
+
+@pairs.each("the keeper is killed: the worker ends too, and a restart can bind at once")
+def _keeper_killed(kinds):
+    pair = pairs.Pair(kinds, threads=2)
+    client, server = pair.relaying()
+    worker = pair.proxy.worker()
+    pair.proxy.signal(signal.SIGKILL)
+    tap.equal(pair.proxy.wait(), -signal.SIGKILL, "the keeper's end")
+    proxy.wait_for(lambda: proxy.ended(worker), "the worker to end", 3)
+    client.close()
+    server.close()
+    pair.proxy.start()
+    pair.relaying()
+
+
+@tap.case("a crash changes nothing for those who wait in the backlog, or who come just then")
+def _backlog():
+    pair = pairs.Pair(("unix", "tcp"), frontend="max-connections = 4")
+    held = [pair.relaying() for _ in range(4)]
+    waiting = [peers.client(pair.front) for _ in range(20)]
+    for number, sock in enumerate(waiting):
+        sock.sendall(b"%02d" % number)
+    former = _kill_worker(pair.proxy)
+    pair.proxy.wait_worker(former)
+    pair.proxy.wait_log("4 sessions adopted, 0 reset")
+    for client, server in held:
+        client.close()
+        server.close()
+    for number, sock in enumerate(waiting):
+        server = pair.servers.take()
+        tap.equal(net.read_exactly(server, 2), b"%02d" % number, "who waited is served in turn")
+        server.close()
+        sock.close()
+    records = pair.proxy.wait_access(24)
+    tap.equal({record["end"] for record in records} - {"server-fin", "client-fin"}, set(), "ends")
+
+
+tap.run()
