@@ -64,6 +64,7 @@ static uint32_t pipe_new(struct pipe_store *store, enum pipe_class class) {
         *record = (struct pipe_record){ .ends = { ends[0], ends[1] }, .size = (uint32_t)size };
         if (class == PIPE_BIG)
                 pipe_grow(store, record);
+        atomic_signal_fence(memory_order_seq_cst);
         record->owner = PIPE_SPARE;
         return index;
 

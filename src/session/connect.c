@@ -41,6 +41,9 @@ static enum life_event connect_try(struct env *env, struct session *session, con
         int fd = session->fd[SESSION_SERVER], r, pending;
 
         r = sys_connect(fd, &address->sa, address->len);
+        /* Somebody before us got so far, and was not there any more to note it. */
+        if (r == -EISCONN)
+                r = 0;
         pending = r == -EINPROGRESS;
         if (r == -EAGAIN && address->kind == ADDR_UNIX) {
                 /* unix(7): the backlog is full, and no event will say when it is not. */
@@ -165,8 +168,8 @@ enum life_event connect_event(struct env *env, struct session *session, uint32_t
         }
         if (r < 0 || error)
                 return connect_failed(env, session, error ? error : -r);
-        /* A hang-up is no answer; only "writable, and no error" is one. */
-        return (events & POLLER_OUT) ? LIFE_CONNECTED : LIFE_NOTHING;
+        /* A hang-up is no answer.  It may be of a socket that a process before this one has given up already: ask. */
+        return (events & POLLER_OUT) ? connect_resume(env, session) : LIFE_NOTHING;
 }
 
 enum life_event connect_timeout(struct env *env, struct session *session) {
@@ -180,9 +183,7 @@ enum life_event connect_next(struct env *env, struct session *session) {
         if (fd >= 0)
                 sys_close(fd);
         session->until_ms = 0;
-        /* What the old socket signalled says nothing of the next. */
-        session->direction[SESSION_SERVER].in_ready = session->direction[SESSION_SERVER].in_ended = 0;
-        session->direction[SESSION_SERVER].marked = session->direction[SESSION_CLIENT].out_ready = 0;
+        session_forget_server(session);
         pick_release(env, session);
         return pick_server(env, session);
 }

@@ -92,6 +92,13 @@ void direction_eof(struct direction *direction, int64_t now_ms) {
         direction_drain(direction);
 }
 
+void direction_recount(struct direction *direction, size_t n) {
+        if (n < direction->piped)
+                direction->bytes += direction->piped - n;
+        direction->piped = (uint32_t)n;
+        direction_drain(direction);
+}
+
 void direction_shut(struct direction *direction) {
         direction->state = DIRECTION_SHUT;
 }

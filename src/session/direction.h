@@ -82,6 +82,9 @@ void direction_out_full(struct direction *direction);
 /* recv returned 0, or an error where the side is lost anyway. */
 void direction_eof(struct direction *direction, int64_t now_ms);
 
+/* The pipe holds n bytes, as the kernel says: whoever noted another number was interrupted. */
+void direction_recount(struct direction *direction, size_t n);
+
 /* The FIN has been passed on. */
 void direction_shut(struct direction *direction);
 

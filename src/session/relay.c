@@ -2,6 +2,8 @@
 #include "session/relay.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 
 #include "net/sys.h"
 #include "session/access.h"
@@ -16,13 +18,17 @@
 static void relay_deaf(struct env *env, struct session *session, unsigned side) {
         struct direction *out = &session->direction[!side];
 
+        uint32_t full = out->piped ? out->pipe : DIRECTION_NO_PIPE;
+
         if (direction_ended(out))
                 return;
-        if (out->piped) {
-                pipe_pool_drop(&env->pipes, out->pipe);
-                out->pipe = DIRECTION_NO_PIPE;
-        }
+        /* Failed first, and the pipe nobody's before it goes: whoever finds the record between finds it in order. */
         direction_fail(out);
+        if (full == DIRECTION_NO_PIPE)
+                return;
+        out->pipe = DIRECTION_NO_PIPE;
+        atomic_signal_fence(memory_order_seq_cst);
+        pipe_pool_drop(&env->pipes, full);
 }
 
 void relay_lost(struct env *env, struct session *session, unsigned side, int error) {
@@ -176,8 +182,8 @@ static enum life_event relay_copy(struct env *env, struct session *session, unsi
         }
         sent = sys_send(session->fd[!side], env->scratch, (size_t)n, 0);
         if (sent < 0 && sent != -EAGAIN) {
-                relay_busy(session, 0);
                 relay_lost(env, session, !side, (int)-sent);
+                relay_busy(session, 0);
                 return LIFE_NOTHING;
         }
         if (sent < 0)
@@ -262,6 +268,21 @@ static enum life_event relay_fin(struct env *env, struct session *session, unsig
                 direction_shut(&session->direction[side]);
         deadline_arm(env, session);
         return LIFE_NOTHING;
+}
+
+void relay_caught(struct env *env, struct session *session) {
+        for (unsigned side = 0; side < SESSION_SIDES; side++) {
+                struct tcp_info info = { 0 };
+                socklen_t len = sizeof(info);
+
+                /* A connection that we have not ended ourselves is in CLOSE only after a reset or a timeout. */
+                if (session->flags & (SESSION_UNIX(side) | SESSION_LOST(side) | SESSION_DEAF(side)) ||
+                    session->direction[!side].state == DIRECTION_SHUT)
+                        continue;
+                if (sys_getsockopt(session->fd[side], IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+                    info.tcpi_state == TCP_CLOSE)
+                        relay_gone(env, session, side);
+        }
 }
 
 /* One direction, until it has to wait or its budget is spent (*spent is set then). */

@@ -35,4 +35,10 @@ enum life_event relay_move(struct env *env, struct session *session);
  */
 void relay_lost(struct env *env, struct session *session, unsigned side, int error);
 
+/*
+ * A process died while it was at work on this session: it may have been told of a reset, which the
+ * kernel says only once, and not have noted it.  Asks the connections whether they still are.
+ */
+void relay_caught(struct env *env, struct session *session);
+
 #endif

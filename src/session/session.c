@@ -42,6 +42,13 @@ void session_note_end(struct session *session, unsigned end, int error) {
         session->error = (int16_t)error;
 }
 
+void session_forget_server(struct session *session) {
+        struct direction *down = &session->direction[SESSION_SERVER];
+
+        down->in_ready = down->in_ended = down->marked = 0;
+        session->direction[SESSION_CLIENT].out_ready = 0;
+}
+
 static enum life_event session_stay(struct env *env, struct session *session) {
         deadline_arm(env, session);
         return LIFE_NOTHING;
@@ -132,17 +139,21 @@ void session_event(struct env *env, uint64_t key, uint32_t events) {
                 accept_run(env, session_key_index(key));
                 return;
         }
+        /* Only a batch that was torn to pieces names what is not there. */
+        if (side >= SESSION_SIDES || session_key_index(key) >= env->shared->n_sessions)
+                return;
         session = &env->shared->sessions[session_key_index(key)];
         /* It may have been given up, and taken again by another thread, since the kernel queued this event. */
-        if (side >= SESSION_SIDES ||
-            !session_key_fits(key, __atomic_load_n(&session->generation, __ATOMIC_ACQUIRE)))
+        if (!session_key_fits(key, __atomic_load_n(&session->generation, __ATOMIC_ACQUIRE)))
                 return;
 
         env->loop.record->current = session_key_index(key);
         session_note_flags(session, side, events);
         switch (session->state) {
         case LIFE_ACCEPTED:
-                session_run(env, session, session_client_left(session, events) ? LIFE_CLIENT_LEFT : LIFE_ADMIT);
+                /* Of the server only where it is replayed and the choice has started over: it says nothing of now. */
+                session_run(env, session, side == SESSION_CLIENT && session_client_left(session, events)
+                                                  ? LIFE_CLIENT_LEFT : LIFE_ADMIT);
                 break;
         case LIFE_QUEUED:
         case LIFE_CONNECTING:
@@ -205,18 +216,42 @@ static int session_register(struct env *env, const struct session *session) {
         return r == -EEXIST ? 0 : r;
 }
 
-void session_adopt(struct env *env, struct session *session, int registered) {
+/* Whether the choice of a server has to start over. */
+static int session_must_choose(const struct session *session, int caught) {
+        switch (session->state) {
+        case LIFE_PICKING:
+                /* A choice never outlasts its handler. */
+                return 1;
+        case LIFE_QUEUED:
+                /* Without a time, nothing would ever take it out again. */
+                return !session->until_ms;
+        case LIFE_CONNECTING:
+                /* What its socket still lacks (options, an address of its own, connect itself) cannot be told. */
+                return caught || session->fd[SESSION_SERVER] < 0;
+        default:
+                return 0;
+        }
+}
+
+static void session_choose_anew(struct env *env, struct session *session) {
+        int fd = session->fd[SESSION_SERVER];
+
+        if (session->server != SESSION_NO_SERVER)
+                backend_release(env_backend(env, session), session->server);
+        session->server = SESSION_NO_SERVER;
+        session->until_ms = 0;
+        session->state = LIFE_ACCEPTED;
+        session->fd[SESSION_SERVER] = -1;
+        session_forget_server(session);
+        if (fd >= 0)
+                sys_close(fd);
+}
+
+void session_adopt(struct env *env, struct session *session, int registered, int caught) {
         int r = 0;
 
-        /* Without a socket to the server, its choice starts over; a choice never outlasts its handler. */
-        if (session->state == LIFE_PICKING ||
-            (session->state == LIFE_CONNECTING && session->fd[SESSION_SERVER] < 0)) {
-                if (session->server != SESSION_NO_SERVER)
-                        backend_release(env_backend(env, session), session->server);
-                session->server = SESSION_NO_SERVER;
-                session->until_ms = 0;
-                session->state = LIFE_ACCEPTED;
-        }
+        if (session_must_choose(session, caught))
+                session_choose_anew(env, session);
         /* Where it stood between its record and its registration, only trying tells. */
         if (!registered || session->state < LIFE_RELAYING)
                 r = session_register(env, session);
@@ -226,6 +261,8 @@ void session_adopt(struct env *env, struct session *session, int registered) {
                 return;
         }
         deadline_arm(env, session);
+        if (caught && session->state == LIFE_RELAYING)
+                relay_caught(env, session);
         if (session->state != LIFE_QUEUED)
                 loop_ready(&env->loop, env_index(env, session));
 }

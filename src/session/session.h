@@ -94,9 +94,12 @@ void session_expire(struct env *env, uint32_t index);
 /*
  * Takes up a session that another process left in a state that makes sense:
  * arms its timer and puts it on the ready list where it may have work.  With registered = 0 its sockets are
- * not in this thread's poller yet.
+ * not in this thread's poller yet.  caught: the other process ended while it was at work on this very session.
  */
-void session_adopt(struct env *env, struct session *session, int registered);
+void session_adopt(struct env *env, struct session *session, int registered, int caught);
+
+/* What the socket of a server that was given up has signalled says nothing of the next. */
+void session_forget_server(struct session *session);
 
 /* Ends every session of this thread at once, as `end` says.  For a stop. */
 void session_kill_all(struct env *env, unsigned end);

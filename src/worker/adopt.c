@@ -19,6 +19,7 @@
 #define ADOPT_CRASHES 2 /* a session that was being served in so many crashes is reset */
 
 /* A set of descriptors: one byte each. */
+enum adopt_owner { ADOPT_NOBODY, ADOPT_FIXED, ADOPT_SESSION, ADOPT_DISPUTED };
 struct adopt_set {
         uint8_t *has;
         size_t size;
@@ -28,7 +29,7 @@ struct adopt_set {
 static int adopt_own(struct adopt_set *set, int fd) {
         if (fd < 0 || (size_t)fd >= set->size || set->has[fd])
                 return 0;
-        set->has[fd] = 1;
+        set->has[fd] = ADOPT_FIXED;
         return 1;
 }
 
@@ -65,18 +66,44 @@ static void adopt_own_fixed(const struct arena *arena, struct adopt_set *set) {
                         adopt_own(set, listeners[i].fd);
 }
 
+/* Marks a session's descriptor.  Returns 1 where another session claims it too. */
+static int adopt_own_session(struct adopt_set *set, int32_t *fd) {
+        if (*fd < 0)
+                return 0;
+        if ((size_t)*fd < set->size && set->has[*fd] >= ADOPT_SESSION) {
+                set->has[*fd] = ADOPT_DISPUTED;
+                return 1;
+        }
+        if (adopt_own(set, *fd))
+                set->has[*fd] = ADOPT_SESSION;
+        else
+                *fd = -1;
+        return 0;
+}
+
+/* Nobody can tell whose these are, and no client may see another's bytes: they are nobody's. */
+static void adopt_settle_disputes(struct adopt_set *set, struct session *sessions, uint32_t used) {
+        for (uint32_t i = 0; i < used; i++)
+                for (int side = 0; sessions[i].state != LIFE_CLOSED && side < SESSION_SIDES; side++)
+                        if (sessions[i].fd[side] >= 0 && set->has[sessions[i].fd[side]] == ADOPT_DISPUTED)
+                                sessions[i].fd[side] = -1;
+        for (size_t fd = 0; fd < set->size; fd++)
+                if (set->has[fd] == ADOPT_DISPUTED)
+                        set->has[fd] = ADOPT_NOBODY;
+}
+
 /* Marks what sessions and pipes own.  A record that claims what another has keeps nothing: it is found out later. */
 static void adopt_own_traffic(const struct arena *arena, struct adopt_set *set) {
+        uint32_t used = arena->head->extents[ARENA_SESSIONS].used;
         struct session *sessions = arena_slab(arena, ARENA_SESSIONS);
         struct pipe_record *pipes = arena_slab(arena, ARENA_PIPES);
+        int disputes = 0;
 
-        for (uint32_t i = 0; i < arena->head->extents[ARENA_SESSIONS].used; i++) {
-                if (sessions[i].state == LIFE_CLOSED)
-                        continue;
-                for (int side = 0; side < SESSION_SIDES; side++)
-                        if (sessions[i].fd[side] >= 0 && !adopt_own(set, sessions[i].fd[side]))
-                                sessions[i].fd[side] = -1;
-        }
+        for (uint32_t i = 0; i < used; i++)
+                for (int side = 0; sessions[i].state != LIFE_CLOSED && side < SESSION_SIDES; side++)
+                        disputes |= adopt_own_session(set, &sessions[i].fd[side]);
+        if (disputes)
+                adopt_settle_disputes(set, sessions, used);
         for (uint32_t i = 0; i < arena->head->extents[ARENA_PIPES].used; i++) {
                 if (pipes[i].owner == PIPE_FREE)
                         continue;
@@ -188,7 +215,25 @@ static int adopt_direction(struct env_shared *shared, struct session *session, u
         if (pipe->owner != owner || ioctl(pipe->ends[0], FIONREAD, &n) < 0)
                 return 0;
         /* Bytes may have moved since the number was noted: the pipe knows. */
-        direction->piped = (uint32_t)n;
+        direction_recount(direction, (size_t)n);
+        return direction_sane(direction) || direction->state == DIRECTION_FAILED;
+}
+
+static int adopt_tries_valid(const struct env_shared *shared, const struct session *session) {
+        const struct arena_extent *extents = shared->arena->head->extents;
+
+        if (session->tried > SESSION_TRIES || session->round > session->tried)
+                return 0;
+        if (session->tries == ARENA_NONE)
+                return session->tried == 0;
+        if (session->tries >= extents[ARENA_TRIES].used)
+                return 0;
+        for (unsigned i = 0; i < session->tried; i++) {
+                uint16_t server = shared->tries[session->tries].server[i];
+
+                if (server >= extents[ARENA_SERVERS].used || !shared->servers[server].conf)
+                        return 0;
+        }
         return 1;
 }
 
@@ -206,9 +251,10 @@ static int adopt_valid(struct env_shared *shared, struct session *session) {
                 return 0;
         if (has_server && (session->server >= extents[ARENA_SERVERS].used || !shared->servers[session->server].conf))
                 return 0;
-        if (session->tries != ARENA_NONE && session->tries >= extents[ARENA_TRIES].used)
+        if (!adopt_tries_valid(shared, session))
                 return 0;
-        if (session->tried > SESSION_TRIES || session->round > session->tried)
+        if (session->state == LIFE_CONNECTING && session->fd[SESSION_SERVER] >= 0 &&
+            (!has_server || !adopt_is_socket(session->fd[SESSION_SERVER])))
                 return 0;
         if (!adopt_is_socket(session->fd[SESSION_CLIENT]))
                 return 0;
@@ -230,10 +276,15 @@ static void adopt_defuse(struct env_shared *shared, struct session *session) {
                 session->server = SESSION_NO_SERVER;
         if (session->listener >= extents[ARENA_LISTENERS].used)
                 session->listener = 0;
-        if (session->frontend >= extents[ARENA_FRONTENDS].used || !shared->frontends[session->frontend].conf)
+        /* Any that is there will do. */
+        if (session->frontend >= extents[ARENA_FRONTENDS].used)
                 session->frontend = 0;
-        if (session->backend >= extents[ARENA_BACKENDS].used || !shared->backends[session->backend].conf)
+        while (!shared->frontends[session->frontend].conf && session->frontend + 1u < extents[ARENA_FRONTENDS].used)
+                session->frontend++;
+        if (session->backend >= extents[ARENA_BACKENDS].used)
                 session->backend = 0;
+        while (!shared->backends[session->backend].conf && session->backend + 1u < extents[ARENA_BACKENDS].used)
+                session->backend++;
         if (session->server != SESSION_NO_SERVER && !shared->servers[session->server].conf)
                 session->server = SESSION_NO_SERVER;
         session->tries = ARENA_NONE;
@@ -265,34 +316,37 @@ static void adopt_reset(struct env *env, struct session *session, unsigned end) 
         session_run(env, session, LIFE_KILL);
 }
 
-/* Was it being served when the last worker died by a fault, and not for the first time? */
-static int adopt_poisonous(const struct env_shared *shared, struct session *session) {
+/* Was it being served when the last worker ended? */
+static int adopt_caught(const struct env_shared *shared, const struct session *session) {
         const struct loop_record *loops = arena_slab(shared->arena, ARENA_THREADS);
         uint32_t index = (uint32_t)(session - shared->sessions);
 
-        if (!control_of(shared->arena)->suspect)
-                return 0;
         for (uint32_t i = 0; i < shared->arena->head->extents[ARENA_THREADS].used; i++)
                 if (loops[i].current == index)
-                        return ++session->crashes >= ADOPT_CRASHES;
+                        return 1;
         return 0;
+}
+
+/* And did that worker die by a fault, and not the first one with this session? */
+static int adopt_poisonous(const struct env_shared *shared, struct session *session, int caught) {
+        return caught && control_of(shared->arena)->suspect && ++session->crashes >= ADOPT_CRASHES;
 }
 
 static void adopt_one(struct env_shared *shared, struct env **envs, struct session *session, int inherited,
                       uint32_t *next_thread, struct adopt_report *report) {
-        int valid = adopt_valid(shared, session);
+        int valid = adopt_valid(shared, session), caught = adopt_caught(shared, session);
 
         if (!valid)
                 adopt_defuse(shared, session);
         adopt_count(shared, session, inherited, next_thread);
-        if (!valid || session->busy || adopt_poisonous(shared, session)) {
+        if (!valid || session->busy || adopt_poisonous(shared, session, caught)) {
                 report->reset++;
                 adopt_reset(envs[session->thread], session,
                             valid && session->busy ? ACCESS_RECOVERED_BUSY : ACCESS_INTERNAL);
                 return;
         }
         report->adopted++;
-        session_adopt(envs[session->thread], session, inherited);
+        session_adopt(envs[session->thread], session, inherited, caught);
 }
 
 /* Gives back the records of tries that no session names. */

@@ -85,6 +85,9 @@ static int shared_loops(struct env_shared *shared, int *inherited) {
         int r;
 
         *inherited = *used == shared->n_threads;
+        /* Who made them may not have come to register all. */
+        for (uint32_t i = 0; i < *used; i++)
+                *inherited = *inherited && records[i].settled;
         if (!*inherited)
                 shared_close_loops(shared->arena);
         for (uint32_t i = 0; i < shared->n_threads; i++) {
@@ -140,6 +143,9 @@ int shared_register(struct env_shared *shared) {
                                 return r;
                 }
         }
+        atomic_signal_fence(memory_order_seq_cst);
+        for (uint32_t t = 0; t < shared->n_threads; t++)
+                shared->threads[t].record->settled = 1;
         return 0;
 }
 

@@ -24,6 +24,7 @@ int shared_init(struct env_shared *shared, struct arena *arena, const struct con
 
 /*
  * Registers the listening sockets of the config with every thread; one that is registered already stays so.
+ * The sessions are in already; from here on a successor takes the pollers as they are.
  * Returns 0 or -errno.
  */
 int shared_register(struct env_shared *shared);

@@ -469,6 +469,27 @@ static void test_insane(void **unused) {
         assert_false(direction_sane(&direction));
 }
 
+/* A process died between a splice and its note: the pipe holds what it holds. */
+static void test_recount(void **unused) {
+        struct direction direction = ready_one();
+
+        (void)unused;
+        direction.pipe = SOME_PIPE;
+        direction.piped = 200;
+        direction_recount(&direction, 50);
+        assert_int_equal(direction.piped, 50);
+        assert_int_equal(direction.bytes, 150);
+        direction_recount(&direction, 80);
+        assert_int_equal(direction.piped, 80);
+        assert_int_equal(direction.bytes, 150);
+        /* The last bytes went out after the end of in: nothing but the FIN is left to do, and no event will come. */
+        direction.state = DIRECTION_EOF;
+        direction.in_ready = 0;
+        direction_recount(&direction, 0);
+        assert_int_equal(direction.bytes, 230);
+        assert_int_equal(direction_next(&direction), DIRECTION_FIN);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_begin),
@@ -476,6 +497,7 @@ int main(void) {
                 cmocka_unit_test(test_fin_after_the_last_byte),
                 cmocka_unit_test(test_reset),
                 cmocka_unit_test(test_insane),
+                cmocka_unit_test(test_recount),
                 cmocka_unit_test(test_all_interleavings),
         };
 
