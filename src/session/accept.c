@@ -138,6 +138,7 @@ static struct session *accept_record(struct env *env, uint32_t listener, int fd,
         };
         /* All but the generation, the first member: another thread may look at that for a stale event. */
         session = &shared->sessions[index];
+        fresh.stamp = session->generation;
         memcpy((char *)session + sizeof(fresh.generation), (char *)&fresh + sizeof(fresh.generation),
                sizeof(fresh) - sizeof(fresh.generation));
         direction_init(&session->direction[SESSION_CLIENT], env->loop.now_ms);

@@ -55,6 +55,7 @@ struct session {
         uint16_t client_family;
         uint16_t client_port;           /* network order */
         struct in6_addr client;         /* an IPv4 address in its first four bytes */
+        uint32_t stamp;                 /* generation once more: with a damaged one events would be taken for stale */
 } __attribute__((aligned(64)));
 
 _Static_assert(sizeof(struct session) <= 256, "a session record has 256 bytes at most");

@@ -242,7 +242,7 @@ static int adopt_valid(struct env_shared *shared, struct session *session) {
         const struct arena_extent *extents = shared->arena->head->extents;
         int has_server = session->server != SESSION_NO_SERVER;
 
-        if (session->state >= LIFE_STATES || session->end > ACCESS_END_N)
+        if (session->state >= LIFE_STATES || session->end > ACCESS_END_N || session->stamp != session->generation)
                 return 0;
         if (session->listener >= extents[ARENA_LISTENERS].used || session->frontend >= extents[ARENA_FRONTENDS].used ||
             session->backend >= extents[ARENA_BACKENDS].used)
