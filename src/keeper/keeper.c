@@ -30,6 +30,7 @@
 #include "worker/worker.h"
 
 #define KEEPER_LOOK_MS 1000     /* how often the worker's beats are looked at */
+#define KEEPER_LOST_MS 4000     /* a look that comes so late says nothing of the worker */
 #define KEEPER_STUCK_MS 10000   /* a worker that stands still for so long is aborted */
 #define KEEPER_ABORT_MS 1000    /* and killed so much later, should it not even abort */
 #define KEEPER_START_MS 30000   /* for a worker to become ready */
@@ -94,6 +95,16 @@ static void keeper_start_worker(struct keeper *keeper) {
         keeper->worker = pid;
 }
 
+/* A worker that is starting has opened its own already, perhaps, and closes what it does not know: it is waited for. */
+static void keeper_reopen(struct keeper *keeper) {
+        keeper->reopen_again = keeper->control->state != CONTROL_READY;
+        if (keeper->reopen_again)
+                return;
+        log_reopen(keeper->log);
+        keeper->control->reopen++;
+        control_signal(keeper->control->to_worker);
+}
+
 /* The worker is up: whoever waits for that may know. */
 static void keeper_worker_ready(struct keeper *keeper) {
         int report = keeper->report;
@@ -112,11 +123,27 @@ static void keeper_worker_ready(struct keeper *keeper) {
                             keeper->control->last_reset);
         if (keeper->change == KEEPER_TRY_CONFIG)
                 reload_done(keeper);
+        if (keeper->reopen_again)
+                keeper_reopen(keeper);
 }
 
 static void keeper_finish(struct keeper *keeper, enum keeper_status status) {
         keeper->status = status;
         keeper->done = 1;
+}
+
+/*
+ * The helper that reads a config opens and closes descriptors, which the next worker takes for nobody's; and then its
+ * numbers are somebody else's.  Returns 1 where there was one: it has to be asked again.
+ */
+static int keeper_cancel_check(struct keeper *keeper) {
+        if (!keeper->helper || keeper->change != KEEPER_CHECK_CONFIG)
+                return 0;
+        kill(keeper->helper, SIGKILL);
+        waitpid(keeper->helper, NULL, 0);
+        keeper->helper = 0;
+        reload_undo(keeper);
+        return 1;
 }
 
 /* The worker died, and nobody had asked it to. */
@@ -128,6 +155,8 @@ static void keeper_worker_crashed(struct keeper *keeper, int status) {
         log_error(keeper->log, LOG_NO_CONTEXT, "worker %" PRIu32 " (PID %d) died: %s%s", keeper->control->generation,
                   (int)keeper->worker, process_ending(status, ending, sizeof(ending)),
                   ready ? "" : ", before it was ready");
+        keeper->worker = 0;
+        keeper->reload_again |= keeper_cancel_check(keeper);
         keeper->control->suspect = (uint32_t)process_faulted(status);
         if (keeper->change == KEEPER_TRY_CONFIG)
                 reload_failed(keeper);
@@ -196,7 +225,12 @@ static void keeper_reap(struct keeper *keeper) {
 
 static void keeper_stop(struct keeper *keeper, int at_once) {
         keeper->stopping = at_once || keeper->stopping ? 2 : 1;
+        keeper_cancel_check(keeper);
         if (!keeper->worker) {
+                /* In the pause after crashes: the one that is to come drains. */
+                if (keeper->stopping == 1 && keeper->was_ready && keeper->start_ms)
+                        return;
+                adopt_nothing(&keeper->arena);
                 keeper_finish(keeper, KEEPER_OK);
                 return;
         }
@@ -230,9 +264,7 @@ static void keeper_signal(struct keeper *keeper, int signal) {
                         upgrade_begin(keeper);
                 break;
         case SIGUSR1:
-                log_reopen(keeper->log);
-                keeper->control->reopen++;
-                control_signal(keeper->control->to_worker);
+                keeper_reopen(keeper);
                 break;
         default:
                 break;
@@ -247,6 +279,8 @@ static int64_t keeper_oldest_beat(const struct keeper *keeper) {
         for (uint32_t i = 0; i < keeper->arena.head->extents[ARENA_THREADS].used; i++)
                 if (loops[i].beat_ms < oldest)
                         oldest = loops[i].beat_ms;
+        if (oldest < keeper->awake_ms)
+                oldest = keeper->awake_ms;
         return oldest < keeper->begun_ms ? keeper->begun_ms : oldest;
 }
 
@@ -255,6 +289,10 @@ static void keeper_watch(struct keeper *keeper) {
         int64_t now = clock_now_ms();
         int ready = keeper->control->state == CONTROL_READY;
 
+        /* Who did not get to run itself (frozen, stopped, starved) cannot hold it against the worker. */
+        if (now - keeper->looked_ms > KEEPER_LOST_MS)
+                keeper->awake_ms = now;
+        keeper->looked_ms = now;
         if (keeper->start_ms && now >= keeper->start_ms)
                 keeper_start_worker(keeper);
         if (keeper->helper && now >= keeper->change_until_ms)

@@ -63,9 +63,12 @@ struct keeper {
         int64_t start_ms;               /* when the next worker is to be started; 0: none is waiting */
         int64_t begun_ms;               /* when the present worker was started */
         int64_t aborted_ms;             /* when it was told to abort because it stood still; 0: it was not */
+        int64_t looked_ms;              /* when it was looked at last */
+        int64_t awake_ms;               /* when this process came to run again after it did not for a while */
         unsigned failures;              /* workers in a row that died before they were ready */
         int was_ready;                  /* a worker has been ready, so that the start succeeded */
-        int reload_again, upgrade_again; /* asked for during a change */
+        int reload_again, upgrade_again; /* asked for during a change, or while no worker was ready */
+        int reopen_again;               /* opening the logs again was asked for while no worker was ready */
         int stopping;                   /* 1: draining, 2: at once */
         int done;                       /* leave the loop */
         enum keeper_status status;

@@ -157,7 +157,8 @@ static int reload_check(struct keeper *keeper) {
 void reload_begin(struct keeper *keeper) {
         pid_t pid;
 
-        if (keeper->change != KEEPER_NO_CHANGE || !keeper->was_ready) {
+        /* A worker that starts closes what it does not know, so nobody may open anything meanwhile. */
+        if (keeper->change != KEEPER_NO_CHANGE || !keeper->was_ready || keeper->control->state != CONTROL_READY) {
                 keeper->reload_again = 1;
                 return;
         }
@@ -187,7 +188,7 @@ static void reload_drop_config(int *memfd) {
                 close(fd);
 }
 
-static void reload_undo(struct keeper *keeper) {
+void reload_undo(struct keeper *keeper) {
         slots_unlisten_pending(&keeper->arena);
         reload_drop_config(&keeper->control->next_config);
         keeper->change = KEEPER_NO_CHANGE;

@@ -23,4 +23,7 @@ void reload_switch(struct keeper *keeper);
 void reload_done(struct keeper *keeper);
 void reload_failed(struct keeper *keeper);
 
+/* The helper is gone: undoes what it has opened. */
+void reload_undo(struct keeper *keeper);
+
 #endif

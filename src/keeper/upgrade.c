@@ -66,7 +66,8 @@ static void upgrade_ask(struct keeper *keeper) {
 void upgrade_begin(struct keeper *keeper) {
         pid_t pid;
 
-        if (keeper->change != KEEPER_NO_CHANGE || !keeper->was_ready) {
+        /* As for a reload. */
+        if (keeper->change != KEEPER_NO_CHANGE || !keeper->was_ready || keeper->control->state != CONTROL_READY) {
                 keeper->upgrade_again = 1;
                 return;
         }
@@ -108,7 +109,7 @@ void upgrade_checked(struct keeper *keeper, int status) {
 }
 
 void upgrade_execute(struct keeper *keeper) {
-        char arena[16], option[] = "--" UPGRADE_RESUME_OPTION, *argv[UPGRADE_ARGUMENTS + 3];
+        char arena[16], option[] = "--" UPGRADE_RESUME_OPTION, file[] = "-f", *argv[UPGRADE_ARGUMENTS + 5];
         int32_t own[CONTROL_DESCRIPTORS];
         int n = 0, r;
 
@@ -124,9 +125,19 @@ void upgrade_execute(struct keeper *keeper) {
                 }
                 argv[n++] = keeper->options->argv[i];
         }
+        /* As it was made absolute for the background: the last -f counts, once is enough. */
+        if (strcmp(argv[n - 1], keeper->options->path) != 0) {
+                argv[n++] = file;
+                argv[n++] = (char *)keeper->options->path;
+        }
         argv[n] = NULL;
 
         log_info(keeper->log, LOG_NO_CONTEXT, "upgrade: executing %s", keeper->control->binary);
+        /* What was asked for meanwhile: blocked signals stay pending across execve. */
+        if (keeper->reload_again)
+                kill(getpid(), SIGHUP);
+        if (keeper->upgrade_again)
+                kill(getpid(), SIGUSR2);
         adopt_close_unowned(&keeper->arena);
         /* What is the keeper's alone (its log, its signals) ends with this binary. */
         memcpy(own, keeper->control->keeper, sizeof(own));
