@@ -103,6 +103,9 @@ class Crowd:
         self.servers = peers.Process(_serve, self.backs, self.release, self.over)
         for back in self.backs:
             proxy.wait_for(lambda back=back: net.listening(back), "the servers")
+        if options.get("user") is not None:
+            os.chown(self.directory, options["user"], options["user"])
+            os.chmod(self.backs[0][5:], 0o777)
         self.config = self.make_config()
         self.proxy = proxy.Proxy(self.config, threads=threads, top=top, **options)
         for front in self.fronts:

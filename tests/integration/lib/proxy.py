@@ -159,11 +159,19 @@ class Proxy:
     def processes(self):
         return [pid for pid in {self.pid, self.worker()} if pid]
 
-    def write_config(self, config):
-        """Puts another config, after the same head, where a reload reads it."""
+    def write_config(self, config, head=None):
+        """Puts another config, after the same head or another, where a reload reads it."""
         with open(f"{self.path}.new", "w", encoding="utf-8") as file:
-            file.write(self.head + config)
+            file.write((self.head if head is None else head) + config)
         os.rename(f"{self.path}.new", self.path)
+
+    def reload(self, config=None, head=None):
+        """Reloads, that config if one is given, and waits until it is in force."""
+        if config is not None:
+            self.write_config(config, head)
+        said = len(self.log())
+        self.signal(signal.SIGHUP)
+        self.wait_log(r"reloaded: worker \d+ serves the new config; \d+ sessions go on, 0 were reset", after=said)
 
     def set_descriptor_limit(self, soft, hard):
         """Sets the limits of all its processes."""
