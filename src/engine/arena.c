@@ -58,7 +58,7 @@ int arena_attach(struct arena *arena, int fd) {
         *arena = ARENA_NULL;
         if (pread(fd, &head, sizeof(head), 0) != (ssize_t)sizeof(head) || head.magic != ARENA_MAGIC)
                 return -EINVAL;
-        if (head.layout != ARENA_LAYOUT || head.slabs != ARENA_SLABS)
+        if (head.layout < ARENA_LAYOUT_OLDEST || head.layout > ARENA_LAYOUT || head.slabs != ARENA_SLABS)
                 return -EPROTONOSUPPORT;
         map = mmap(NULL, head.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
         if (map == MAP_FAILED)

@@ -16,7 +16,16 @@
  */
 
 #define ARENA_MAGIC UINT64_C(0x31444543494c5053) /* "SPLICED1", little endian */
-#define ARENA_LAYOUT 1          /* raised whenever a record's layout changes */
+
+/* Raised whenever a record's layout changes.  Tests build binaries with others. */
+#ifndef ARENA_LAYOUT
+#define ARENA_LAYOUT 1
+#endif
+/* The oldest layout that this binary can go on with; raised where a change leaves an older record without sense. */
+#ifndef ARENA_LAYOUT_OLDEST
+#define ARENA_LAYOUT_OLDEST 1
+#endif
+
 #define ARENA_NONE UINT32_MAX   /* no record */
 
 enum arena_slab {
@@ -59,7 +68,8 @@ int arena_init(struct arena *arena, const uint32_t sizes[ARENA_SLABS], const uin
 
 /*
  * Maps an arena that another process made, by its memfd, which the arena owns from
- * then on.  Returns 0; -EPROTONOSUPPORT where its layout is not this binary's; -EINVAL where it is no arena; -errno.
+ * then on.  Returns 0; -EPROTONOSUPPORT where this binary cannot go on with its layout; -EINVAL where it is no arena;
+ * -errno.  The arena keeps its layout until a worker has adopted it.
  */
 int arena_attach(struct arena *arena, int fd);
 

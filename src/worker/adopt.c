@@ -415,6 +415,8 @@ void adopt_sessions(struct env_shared *shared, struct env **envs, int inherited,
         struct slots_references *references;
 
         *report = (struct adopt_report){ 0 };
+        /* From here on the records are as this binary writes them. */
+        shared->arena->head->layout = ARENA_LAYOUT;
         for (uint32_t i = 0; i < shared->arena->head->extents[ARENA_SERVERS].used; i++)
                 servers[i].sessions = 0;
         /* Free records first: what is reset below gives its own back. */
