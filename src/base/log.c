@@ -75,6 +75,11 @@ int log_descriptor(const struct log *log) {
         return sink->target.to == LOG_TO_FILE ? sink->fd : -1;
 }
 
+void log_hurry(struct log *log) {
+        if (log->patience_ms > LOG_HURRY_MS)
+                log->patience_ms = LOG_HURRY_MS;
+}
+
 uint64_t log_dropped(const struct log *log) {
         return __atomic_load_n(&log->dropped, __ATOMIC_RELAXED);
 }

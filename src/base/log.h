@@ -126,6 +126,13 @@ void log_write(struct log *log, enum log_level level, const struct log_context *
 typedef size_t log_format_fn(char *buf, size_t size, const void *data, int json);
 void log_record(struct log *log, log_format_fn *format, const void *data, size_t len);
 
+/*
+ * How long a log without a thread may wait, all in all, for a target that blocks; a second unless said.
+ * Where sessions wait for whoever logs, that is far too long.
+ */
+#define LOG_HURRY_MS 5
+void log_hurry(struct log *log);
+
 /* The descriptor of the main target's file, or -1: for a process that keeps account of its descriptors. */
 int log_descriptor(const struct log *log);
 

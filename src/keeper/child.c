@@ -90,6 +90,8 @@ static int child_run(struct arena *arena, unsigned verbose, const struct sandbox
                 fprintf(stderr, "spliced: the worker cannot open the log %s: %s\n", failed ? failed : "", strerror(-r));
                 return 1;
         }
+        if (control->generation > 1)
+                log_hurry(log);
         job.conf = conf;
         job.log = log;
         r = confine_enter(conf, arena, calls, 0, log);

@@ -110,6 +110,8 @@ static void keeper_worker_ready(struct keeper *keeper) {
         int report = keeper->report;
 
         keeper->failures = 0;
+        /* From now on sessions wait for us between two workers. */
+        log_hurry(keeper->log);
         if (!keeper->was_ready) {
                 keeper->was_ready = 1;
                 if (report >= 0)
@@ -444,6 +446,7 @@ void keeper_follow_log(struct keeper *keeper) {
         log_free(keeper->log);
         free(keeper->log_path);
         keeper->log = log;
+        log_hurry(log);
         keeper->log_path = path;
         if (log_descriptor(log) >= 0)
                 keeper_own(keeper, log_descriptor(log));
