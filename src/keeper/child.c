@@ -71,9 +71,10 @@ static int child_ready(void *arg) {
         return 0;
 }
 
-static int child_run(struct arena *arena, unsigned verbose, const struct sandbox_calls *calls) {
+static int child_run(struct arena *arena, unsigned verbose, const struct sandbox_calls *calls,
+                     const struct slots_inherited *inherited) {
         struct control_record *control = control_of(arena);
-        struct worker_job job = { .arena = arena, .ready = child_ready, .arg = control };
+        struct worker_job job = { .arena = arena, .inherited = inherited, .ready = child_ready, .arg = control };
         const char *failed = NULL;
         struct conf *conf;
         struct log *log;
@@ -100,7 +101,8 @@ static int child_run(struct arena *arena, unsigned verbose, const struct sandbox
         return r < 0 ? 1 : 0;
 }
 
-void child_worker(struct arena *arena, unsigned verbose, const struct sandbox_calls *calls) {
+void child_worker(struct arena *arena, unsigned verbose, const struct sandbox_calls *calls,
+                  const struct slots_inherited *inherited) {
         static const int ignored[] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE };
         sigset_t none;
 
@@ -112,5 +114,6 @@ void child_worker(struct arena *arena, unsigned verbose, const struct sandbox_ca
         if (control_of(arena)->clean)
                 adopt_nothing(arena);
         adopt_close_unowned(arena);
-        _exit(child_run(arena, verbose, calls));
+        __atomic_store_n(&control_of(arena)->swept, control_of(arena)->generation, __ATOMIC_RELEASE);
+        _exit(child_run(arena, verbose, calls, inherited));
 }

@@ -6,6 +6,7 @@
 #include "conf/conf.h"
 #include "engine/arena.h"
 #include "worker/sandbox_calls.h"
+#include "worker/slots.h"
 
 /* What the keeper's children do. */
 
@@ -13,7 +14,8 @@
  * The worker process: closes what nobody owns, loads the config that the
  * arena's control record names, opens its own log, closes the sandbox around itself and serves.  Does not return.
  */
-void child_worker(struct arena *arena, unsigned verbose, const struct sandbox_calls *calls) __attribute__((noreturn));
+void child_worker(struct arena *arena, unsigned verbose, const struct sandbox_calls *calls,
+                  const struct slots_inherited *inherited) __attribute__((noreturn));
 
 /* Loads the text that a config memfd holds.  Returns as conf_load_text(), or -errno. */
 int child_load(struct conf **out, int memfd, const char *name, FILE *errors);

@@ -85,7 +85,7 @@ static void keeper_start_worker(struct keeper *keeper) {
                           keeper->failures);
         pid = process_clone();
         if (pid == 0)
-                child_worker(&keeper->arena, keeper->options->verbose, &keeper->calls);
+                child_worker(&keeper->arena, keeper->options->verbose, &keeper->calls, &keeper->service.inherited);
         if (pid < 0) {
                 log_error(keeper->log, LOG_NO_CONTEXT, "cannot start a worker: %s; next try in %d ms", strerror(-pid),
                           KEEPER_PAUSE_MAX_MS);
@@ -353,7 +353,7 @@ static void keeper_loop(struct keeper *keeper) {
 
         keeper_start_worker(keeper);
         while (!keeper->done) {
-                int64_t wait = KEEPER_LOOK_MS;
+                int64_t wait = service_wait(&keeper->service, KEEPER_LOOK_MS);
 
                 if (keeper->start_ms && keeper->start_ms - clock_now_ms() < wait)
                         wait = keeper->start_ms > clock_now_ms() ? keeper->start_ms - clock_now_ms() : 0;
@@ -369,6 +369,7 @@ static void keeper_loop(struct keeper *keeper) {
                         keeper_signal(keeper, (int)info.ssi_signo);
                 keeper_watch(keeper);
                 keeper_next_change(keeper);
+                service_tick(keeper);
         }
         if (keeper->helper) {
                 kill(keeper->helper, SIGKILL);
@@ -425,7 +426,9 @@ static int keeper_log(struct keeper *keeper, const struct conf *conf, int with_a
 void keeper_follow_log(struct keeper *keeper) {
         static const struct log_target none = { .to = LOG_TO_OFF };
         const struct control_record *control = keeper->control;
-        struct log_target target = { .to = (enum log_to)control->log_to, .format = (enum log_format)control->log_format };
+        struct log_target target = {
+                .to = (enum log_to)control->log_to, .format = (enum log_format)control->log_format,
+        };
         unsigned level = (unsigned)control->log_level + keeper->options->verbose;
         char *path = strdup(control->log_path);
         const char *failed = NULL;
@@ -468,15 +471,20 @@ static int keeper_pid_file(struct keeper *keeper) {
 static int keeper_alone_ready(void *arg) {
         struct keeper *keeper = arg;
 
+        service_alone_ready(keeper);
         background_report(&keeper->report, KEEPER_OK);
         return 0;
+}
+
+static void keeper_alone_beat(void *arg, int draining) {
+        service_alone_beat(arg, draining);
 }
 
 /* One process: no keeper, no helper, nobody to hand sessions to.  Returns -errno or 0. */
 static int keeper_alone(struct keeper *keeper, const struct conf *conf, int *stuck) {
         struct worker_job job = {
                 .conf = conf, .log = keeper->log, .arena = &keeper->arena, .alone = 1, .ready = keeper_alone_ready,
-                .arg = keeper,
+                .beat = keeper_alone_beat, .arg = keeper, .inherited = &keeper->service.inherited,
         };
         int r = confine_enter(conf, &keeper->arena, &keeper->calls, 1, keeper->log);
 
@@ -492,6 +500,7 @@ static void keeper_deinit(struct keeper *keeper) {
         background_report(&keeper->report, keeper->status);
         log_free(keeper->log);
         sandbox_calls_deinit(&keeper->calls);
+        service_deinit(&keeper->service);
         free(keeper->log_path);
         free(keeper->pid_file);
 }
@@ -506,7 +515,9 @@ static int keeper_prepare(struct keeper *keeper, const struct conf *conf) {
         struct privilege privilege;
         int r;
 
-        r = confine_lookup(&privilege, conf);
+        r = service_init(&keeper->service);
+        if (r >= 0)
+                r = confine_lookup(&privilege, conf);
         if (r < 0)
                 return r;
         if (conf->pid_file) {
@@ -524,11 +535,12 @@ static int keeper_prepare(struct keeper *keeper, const struct conf *conf) {
         r = keeper_log(keeper, conf, keeper->options->alone);
         if (r < 0)
                 return r;
+        service_check(keeper->log);
         r = keeper_arena(keeper, conf);
         if (r >= 0)
                 r = sandbox_calls_init(&keeper->calls);
         if (r >= 0)
-                r = slots_listen(&keeper->arena, conf, keeper->log);
+                r = slots_listen(&keeper->arena, conf, &keeper->service.inherited, keeper->log);
         if (r < 0) {
                 log_error(keeper->log, LOG_NO_CONTEXT, "cannot start: %s", strerror(-r));
                 return r;
@@ -555,8 +567,10 @@ enum keeper_status keeper_run(struct conf *conf, const struct keeper_options *op
                 r = keeper_signals(&keeper);
                 if (r >= 0)
                         r = keeper_own_all(&keeper);
-                if (r >= 0)
+                if (r >= 0) {
+                        service_begin(&keeper.service, 0);
                         keeper_loop(&keeper);
+                }
         }
         if (r < 0 && conf->log.to != LOG_TO_STDERR)
                 fprintf(stderr, "spliced: failed: %s; the log tells more\n", strerror(-r));
@@ -592,6 +606,8 @@ enum keeper_status keeper_resume(int arena_fd, const struct keeper_options *opti
                 keeper.has_pid_file = keeper.pid_file != NULL;
         }
         if (r == 0)
+                r = service_init(&keeper.service);
+        if (r == 0)
                 r = sandbox_calls_init(&keeper.calls);
         if (r == 0)
                 r = keeper_signals(&keeper);
@@ -599,6 +615,7 @@ enum keeper_status keeper_resume(int arena_fd, const struct keeper_options *opti
                 r = keeper_own_all(&keeper);
         if (r == 0) {
                 keeper.was_ready = 1;
+                service_begin(&keeper.service, 1);
                 limits_raise();
                 limits_grow_table(2 * (uint64_t)arena_count(&keeper.arena, ARENA_SESSIONS) +
                                   2 * (uint64_t)arena_count(&keeper.arena, ARENA_PIPES));

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "conf/conf.h"
 #include "engine/arena.h"
+#include "keeper/service.h"
 #include "worker/control.h"
 #include "worker/sandbox_calls.h"
 
@@ -48,6 +49,7 @@ struct keeper {
         const struct keeper_options *options;
         struct arena arena;
         struct control_record *control; /* in the arena */
+        struct service service;         /* the service manager */
         struct sandbox_calls calls;     /* for all workers: making them takes some ms */
         struct log *log;
         char *log_path;                 /* of the file that log writes to where a reload named it; owned */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,10 +21,26 @@
 #define RELOAD_CHECK_MS 10000   /* for a config on a file system that hangs, or a FIFO as include file */
 #define RELOAD_LEAVE_MS 5000    /* for the worker to come to a clean point */
 
+static void reload_refuse(struct keeper *keeper, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Logs why, and keeps the first reason for whoever asks later. */
+static void reload_refuse(struct keeper *keeper, const char *fmt, ...) {
+        char why[1024];
+        va_list args;
+
+        va_start(args, fmt);
+        vsnprintf(why, sizeof(why), fmt, args);
+        va_end(args);
+        log_error(keeper->log, LOG_NO_CONTEXT, "reload refused: %s", why);
+        if (!keeper->control->reload_why[0])
+                snprintf(keeper->control->reload_why, sizeof(keeper->control->reload_why), "%.*s",
+                         (int)sizeof(keeper->control->reload_why) - 1, why);
+}
+
 /* One log line for each mistake. */
-static void reload_log_mistakes(struct log *log, char *text) {
+static void reload_log_mistakes(struct keeper *keeper, char *text) {
         for (char *save = NULL, *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
-                log_error(log, LOG_NO_CONTEXT, "reload refused: %s", line);
+                reload_refuse(keeper, "%s", line);
 }
 
 static int reload_load(struct keeper *keeper, struct conf **conf) {
@@ -37,7 +54,7 @@ static int reload_load(struct keeper *keeper, struct conf **conf) {
         r = conf_load(conf, keeper->options->path, errors);
         fclose(errors);
         if (r == CONF_INVALID)
-                reload_log_mistakes(keeper->log, text);
+                reload_log_mistakes(keeper, text);
         free(text);
         return r;
 }
@@ -48,21 +65,19 @@ static int reload_possible(struct keeper *keeper, const struct conf *now, const 
         unsigned threads;
 
         if (strcmp(now->pid_file ? now->pid_file : "", next->pid_file ? next->pid_file : "") != 0) {
-                log_error(keeper->log, LOG_NO_CONTEXT, "reload refused: pid-file cannot change without a restart");
+                reload_refuse(keeper, "pid-file cannot change without a restart");
                 return 0;
         }
         if (!confine_same_identity(now, next)) {
-                log_error(keeper->log, LOG_NO_CONTEXT,
-                          "reload refused: user and group cannot change without a restart");
+                reload_refuse(keeper, "user and group cannot change without a restart");
                 return 0;
         }
         if (worker_limits(next, keeper->log, &threads, &limits) < 0) {
-                log_error(keeper->log, LOG_NO_CONTEXT, "reload refused: the new config needs more descriptors");
+                reload_refuse(keeper, "the new config needs more descriptors");
                 return 0;
         }
         if (next->max_connections > arena_count(&keeper->arena, ARENA_SESSIONS)) {
-                log_error(keeper->log, LOG_NO_CONTEXT,
-                          "reload refused: max-connections above %" PRIu32 " needs a restart",
+                reload_refuse(keeper, "max-connections above %" PRIu32 " needs a restart",
                           arena_count(&keeper->arena, ARENA_SESSIONS));
                 return 0;
         }
@@ -133,17 +148,17 @@ static int reload_check(struct keeper *keeper) {
         if (r == 0)
                 r = child_load(&now, keeper->control->config, "the effective config", stderr);
         if (r < 0)
-                log_error(keeper->log, LOG_NO_CONTEXT, "reload refused: %s", strerror(-r));
+                reload_refuse(keeper, "%s", strerror(-r));
         if (r != 0 || !reload_possible(keeper, now, next))
                 return 1;
         r = child_config(next);
         if (r < 0) {
-                log_error(keeper->log, LOG_NO_CONTEXT, "reload refused: cannot keep the config: %s", strerror(-r));
+                reload_refuse(keeper, "cannot keep the config: %s", strerror(-r));
                 return 1;
         }
         keeper->control->next_config = r;
-        if (slots_listen(&keeper->arena, next, keeper->log) < 0) {
-                log_error(keeper->log, LOG_NO_CONTEXT, "reload refused: a new listener cannot be opened");
+        if (slots_listen(&keeper->arena, next, &keeper->service.inherited, keeper->log) < 0) {
+                reload_refuse(keeper, "a new listener cannot be opened");
                 return 1;
         }
         reload_note_log(keeper, next);
@@ -163,6 +178,7 @@ void reload_begin(struct keeper *keeper) {
                 return;
         }
         keeper->control->next_config = -1;
+        keeper->control->reload_why[0] = '\0';
         pid = process_clone();
         if (pid == 0) {
                 sigset_t none;
@@ -172,7 +188,7 @@ void reload_begin(struct keeper *keeper) {
                 _exit(reload_check(keeper));
         }
         if (pid < 0) {
-                log_error(keeper->log, LOG_NO_CONTEXT, "reload refused: cannot start a helper: %s", strerror(-pid));
+                reload_refuse(keeper, "cannot start a helper: %s", strerror(-pid));
                 return;
         }
         keeper->helper = pid;
@@ -197,10 +213,9 @@ void reload_undo(struct keeper *keeper) {
 void reload_checked(struct keeper *keeper, int status) {
         if (status != 0) {
                 if (process_faulted(status) && (status & 0x7f))
-                        log_error(keeper->log, LOG_NO_CONTEXT,
-                                  "reload refused: the helper that checks the config crashed");
+                        reload_refuse(keeper, "the helper that checks the config crashed");
                 else if (status & 0x7f)
-                        log_error(keeper->log, LOG_NO_CONTEXT, "reload refused: reading the config took too long");
+                        reload_refuse(keeper, "reading the config took too long");
                 reload_undo(keeper);
                 return;
         }
@@ -240,6 +255,8 @@ void reload_failed(struct keeper *keeper) {
         int dropped = keeper->control->config;
 
         keeper->control->config = keeper->former;
+        snprintf(keeper->control->reload_why, sizeof(keeper->control->reload_why),
+                 "the worker with the new config died before it was ready");
         log_error(keeper->log, LOG_NO_CONTEXT,
                   "reload failed: the worker died before it was ready; the former config comes back");
         reload_settle(keeper, &dropped);

@@ -144,8 +144,10 @@ void upgrade_execute(struct keeper *keeper) {
         memset(keeper->control->keeper, 0xff, sizeof(own));
         r = adopt_keep_on_exec(&keeper->arena, 1);
         if (r >= 0) {
+                service_pass(&keeper->service, 1);
                 execveat(keeper->binary, "", argv, environ, AT_EMPTY_PATH);
                 r = -errno;
+                service_pass(&keeper->service, 0);
         }
         adopt_keep_on_exec(&keeper->arena, 0);
         memcpy(keeper->control->keeper, own, sizeof(own));

@@ -64,7 +64,7 @@ static int listener_fail(struct listener_job *job, int r, const char *fmt, ...) 
 
 /* What to do about an errno of socket(), bind() or listen(). */
 static const char *listener_advice(const struct listener_job *job, int r) {
-        int is_unix = addr_family(job->addr) == AF_UNIX;
+        int is_unix = job->addr && addr_family(job->addr) == AF_UNIX;
 
         switch (-r) {
         case EADDRINUSE:
@@ -80,7 +80,8 @@ static const char *listener_advice(const struct listener_job *job, int r) {
         case ENFILE:
                 return "raise the limit of open files";
         case EINVAL:
-                return addr_family(job->addr) == AF_INET6 && IN6_IS_ADDR_LINKLOCAL(&job->addr->in6.sin6_addr)
+                return job->addr && addr_family(job->addr) == AF_INET6 &&
+                                IN6_IS_ADDR_LINKLOCAL(&job->addr->in6.sin6_addr)
                         ? "a link-local address needs its interface, as in [fe80::1%eth0]:80" : NULL;
         case EROFS:
                 return "its directory is read-only here";
@@ -538,6 +539,40 @@ int listener_open(int *fd, struct listener_path *path, const struct addr *addr, 
                 made = -1;
         }
         return r;
+}
+
+int listener_family(int fd) {
+        int family;
+        socklen_t len = sizeof(family);
+
+        return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &len) < 0 ? -errno : family;
+}
+
+int listener_take(int *fd, int passed, const char *name, const struct listener_options *options, char *why) {
+        struct listener_job job = { .options = options, .why = why };
+        int made __attribute__((cleanup(listener_close))) = -1;
+        enum sockopt_id failed;
+        int r;
+
+        *fd = -1;
+        snprintf(job.name, sizeof(job.name), "fd:%s", name);
+        made = fcntl(passed, F_DUPFD_CLOEXEC, 0);
+        if (made < 0) {
+                return listener_fail_errno(&job, -errno, "cannot take over");
+        }
+        r = listener_family(made);
+        if (r < 0) {
+                return listener_fail_errno(&job, r, "cannot take over");
+        }
+        if (options->sockopts) {
+                r = sockopt_apply(made, r, options->sockopts, SOCKOPT_LISTENER, &failed);
+                if (r < 0) {
+                        return listener_fail_sockopt(&job, r, failed);
+                }
+        }
+        *fd = made;
+        made = -1;
+        return 0;
 }
 
 void listener_unlink(const struct addr *addr, const struct listener_path *path) {

@@ -53,6 +53,16 @@ int listener_open(int *fd, struct listener_path *path, const struct addr *addr, 
                   char *why);
 
 /*
+ * The same for a listening socket that another process has opened, `passed`, which stays the caller's: *fd is a
+ * copy, with the options' socket options set, and nothing else of them.  `name` is for `why`.
+ * Returns 0, or -errno with *fd = -1 and `why` filled.
+ */
+int listener_take(int *fd, int passed, const char *name, const struct listener_options *options, char *why);
+
+/* The family of a socket (AF_INET, AF_INET6, AF_UNIX), or -errno. */
+int listener_family(int fd);
+
+/*
  * Removes an AF_UNIX path where it is still the inode that listener_open()
  * made.  Anything else is left alone.  To be called before the socket is
  * closed: until then no other file can have its inode number.

@@ -45,6 +45,9 @@ struct control_record {
         char log_path[1024];            /* "" where log_to names no file */
         char binary[1024];              /* absolute path of what an upgrade executes */
         int64_t started_ms;             /* CLOCK_MONOTONIC, of the first keeper */
+        uint32_t swept;                 /* generation of the last worker that has closed what nobody owns */
+        uint32_t sessions;              /* now, as the worker's main thread last saw it */
+        char reload_why[256];           /* why the last reload was refused or failed; "": it was not */
 };
 
 /* The control record of an arena. */

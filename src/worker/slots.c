@@ -30,7 +30,8 @@ static uint32_t slots_listener_find(const struct arena *arena, const struct addr
 }
 
 static int slots_listener_open(const struct arena *arena, const struct conf_frontend *frontend,
-                               const struct conf_listener *conf, struct log *log) {
+                               const struct conf_listener *conf, const struct slots_inherited *inherited,
+                               struct log *log) {
         struct env_listener_record *records = arena_slab(arena, ARENA_LISTENERS), *record;
         struct listener_options options = {
                 .backlog = conf->backlog, .mode = conf->mode, .owner = conf->owner, .group = conf->group,
@@ -39,15 +40,20 @@ static int slots_listener_open(const struct arena *arena, const struct conf_fron
         };
         struct log_context context = { .frontend = frontend->name };
         uint32_t slot = slots_free(arena, ARENA_LISTENERS);
-        struct listener_path path;
-        char why[LISTENER_WHY];
+        struct listener_path path = { 0 };
+        char why[LISTENER_WHY] = "there are no sockets from a service manager here";
         int fd, r;
 
         if (slot == ARENA_NONE) {
                 log_error(log, &context, "too many listeners: at most %d are possible", ENV_LISTENERS);
                 return -ENOSPC;
         }
-        r = listener_open(&fd, &path, &conf->addr, &options, why);
+        if (conf->addr.kind == ADDR_FD) {
+                r = inherited ? inherited->find(inherited->arg, conf->addr.name, why) : -ENOENT;
+                if (r >= 0)
+                        r = listener_take(&fd, r, conf->addr.name, &options, why);
+        } else
+                r = listener_open(&fd, &path, &conf->addr, &options, why);
         if (r < 0) {
                 log_error(log, &context, "%s", why);
                 return r;
@@ -110,7 +116,8 @@ void slots_unlisten_leaving(const struct arena *arena) {
                         slots_listener_close(&records[i]);
 }
 
-int slots_listen(const struct arena *arena, const struct conf *conf, struct log *log) {
+int slots_listen(const struct arena *arena, const struct conf *conf, const struct slots_inherited *inherited,
+                 struct log *log) {
         struct env_listener_record *records = arena_slab(arena, ARENA_LISTENERS);
         uint8_t opened[ENV_LISTENERS] = { 0 };
         int r = 0;
@@ -122,7 +129,7 @@ int slots_listen(const struct arena *arena, const struct conf *conf, struct log 
 
                         if (slots_listener_find(arena, &listener->addr) != ARENA_NONE)
                                 continue;
-                        one = slots_listener_open(arena, &conf->frontends[f], listener, log);
+                        one = slots_listener_open(arena, &conf->frontends[f], listener, inherited, log);
                         if (one < 0)
                                 r = one;
                         else
@@ -232,6 +239,8 @@ static int slots_frontend(struct env_shared *shared, const struct conf_frontend 
                 /* A drain has closed it. */
                 if (number == ARENA_NONE)
                         continue;
+                if (listener->addr.kind == ADDR_FD)
+                        family = listener_family(shared->listeners[number].record->fd);
                 shared->listeners[number].conf = listener;
                 shared->listeners[number].frontend = slot;
                 shared->listeners[number].family = family;

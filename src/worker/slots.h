@@ -11,13 +11,24 @@
  */
 
 /*
+ * Finds a listening socket that was inherited, by the name in its address.  Returns its descriptor, which stays
+ * open and is nobody's here; or -errno with `why` (LISTENER_WHY bytes) filled with one sentence.
+ */
+struct slots_inherited {
+        int (*find)(const void *arg, const char *name, char *why);
+        const void *arg;
+};
+
+/*
  * Sees to it that every listener of the config is open and has a slot; those
  * that are open already are kept, the rest are opened now.  Those of the arena that the config
  * does without are marked as leaving.  Each that fails is logged with the reason and what to do, and then those
  * opened here are closed again: all or none.  Serves at start and at a reload, before anything stops.
+ * `inherited` is asked for those that are open already elsewhere; NULL: there are none.
  * Returns 0 or -errno of a failure; -ENOSPC: more listeners than there are slots.
  */
-int slots_listen(const struct arena *arena, const struct conf *conf, struct log *log);
+int slots_listen(const struct arena *arena, const struct conf *conf, const struct slots_inherited *inherited,
+                 struct log *log);
 
 /* Closes the listeners that are marked as leaving. */
 void slots_unlisten_leaving(const struct arena *arena);

@@ -91,7 +91,7 @@ static int worker_adopt(struct worker *worker, unsigned threads, uint32_t sessio
         /* Those that only a config before this one had may be gone already; a drain has closed them for good. */
         r = 0;
         if (job->alone || control->command != CONTROL_DRAIN)
-                r = slots_listen(job->arena, job->conf, job->log);
+                r = slots_listen(job->arena, job->conf, job->inherited, job->log);
         if (r < 0)
                 return r;
         slots_unlisten_new(job->arena, job->conf);
@@ -108,7 +108,7 @@ static int worker_adopt(struct worker *worker, unsigned threads, uint32_t sessio
         return shared_register(&worker->shared);
 }
 
-/* Only the first start waits for names: a successor must not keep sessions waiting, and finds addresses in the arena. */
+/* Only the first start waits for names: a successor keeps no session waiting, and finds addresses in the arena. */
 static int worker_resolve_wait(const struct worker *worker) {
         return worker->job->alone || worker->control->generation <= 1 ? WORKER_RESOLVE_MS : 0;
 }
@@ -237,7 +237,7 @@ static int worker_news(struct worker *worker) {
 
 /* Until the drain's deadline; and the keeper wants to see the main thread alive now and then. */
 static int worker_timeout(const struct worker *worker) {
-        int64_t left = worker->job->alone ? -1 : WORKER_BEAT_MS;
+        int64_t left = worker->job->alone && !worker->job->beat ? -1 : WORKER_BEAT_MS;
 
         if (worker->phase == THREAD_DRAIN && worker->drain_until != INT64_MAX) {
                 int64_t drain = worker->drain_until - clock_now_ms();
@@ -262,10 +262,13 @@ static int worker_serve(struct worker *worker) {
                 if (poll(fds, 2, worker_timeout(worker)) < 0 && errno != EINTR)
                         return -errno;
                 worker->control->beat_ms = clock_now_ms();
+                worker->control->sessions = atomic_load(&worker->shared.sessions_now);
                 if (fds[0].revents)
                         worker_orders(worker);
                 if (fds[1].revents)
                         r = worker_news(worker);
+                if (worker->job->alone && worker->job->beat)
+                        worker->job->beat(worker->job->arg, worker->phase == THREAD_DRAIN);
                 if (worker->phase == THREAD_DRAIN && clock_now_ms() >= worker->drain_until)
                         worker->phase = THREAD_STOP;
         }

@@ -16,13 +16,18 @@
  * line in the log, since one process has nobody to hand its sessions to.
  */
 
+struct slots_inherited;
+
 struct worker_job {
         const struct conf *conf;
         struct log *log;
         struct arena *arena;            /* its listeners are open: slots_listen() */
+        const struct slots_inherited *inherited;        /* for listeners that a former config had; may be NULL */
         int alone;                      /* there is no keeper */
         /* Called once, when everything runs.  Returns 0, or -errno to give up. */
         int (*ready)(void *arg);
+        /* Alone, and not NULL: called about once a second by the main thread, and whether it drains. */
+        void (*beat)(void *arg, int draining);
         void *arg;
 };
 
