@@ -17,6 +17,7 @@ ROUTE = Route("tcp", "tcp", "echo")
 ANSWER_S = 60  # for the load tool's answer to an order
 WINDOW_S = 1.5  # from an event to the end of what is ascribed to it
 PAUSE_S = 0.5  # before it
+SETTLE_S = 6  # for what a proxy does for sessions some time after they began
 WHOLE_RUN_S = 600
 QUIET = "nothing"
 EVENTS = {
@@ -156,6 +157,7 @@ def measure(proxy, tool, event, sessions, busy, repetitions):
     try:
         with Load(tool, proxy.address(ROUTE), sessions, busy) as load:
             load.order("open")
+            time.sleep(SETTLE_S)
             notices = []
             while len(notices) < repetitions and not (notices and notices[-1].gone):
                 notices.append(one(proxy, load, event))

@@ -42,7 +42,7 @@
 
 #define EX_USAGE 64
 #define NS_PER_MS INT64_C(1000000)
-#define SMALL 64u                               /* bytes of a ping, of a new connection and of an idle session's check */
+#define SMALL 64u                               /* bytes of a ping, of a new connection, of an idle session's check */
 #define BIG 1024u                               /* bytes that a busy session passes */
 #define PING_NS NS_PER_MS
 #define BUSY_NS (10 * NS_PER_MS)                /* between two exchanges of a busy session */
@@ -395,8 +395,8 @@ static void order_end(struct stall *stall) {
         while (stall->active)
                 stall_round(stall);
         printf("{\"longest_ms\": %.3f, \"pings\": %u, \"lost\": %" PRIu64 ", \"wrong\": %" PRIu64
-               ", \"fresh\": %" PRIu64 ", \"refused\": %" PRIu64 ", \"fresh_reset\": %" PRIu64 ", \"fresh_cut\": %" PRIu64
-               "}\n", (double)longest_ns / 1e6, atomic_load(&stall->pinger.pings),
+               ", \"fresh\": %" PRIu64 ", \"refused\": %" PRIu64 ", \"fresh_reset\": %" PRIu64
+               ", \"fresh_cut\": %" PRIu64 "}\n", (double)longest_ns / 1e6, atomic_load(&stall->pinger.pings),
                sessions[FATE_REFUSED] + sessions[FATE_RESET] + sessions[FATE_CUT] + sessions[FATE_WRONG] +
                (atomic_load(&stall->pinger.lost) ? 1 : 0),
                sessions[FATE_WRONG] + fresh[FATE_WRONG], fresh[FATE_DONE], fresh[FATE_REFUSED], fresh[FATE_RESET],
