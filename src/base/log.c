@@ -393,8 +393,11 @@ void log_write(struct log *log, enum log_level level, const struct log_context *
         if (log_enqueue(log, LOG_LANE_MAIN, &line, log_line_size(&line), NULL, 0) != 1)
                 return;
         pthread_mutex_lock(&log->direct);
-        log_put_line(log, &log->lanes[LOG_LANE_MAIN].sink, &line);
-        log_flush_direct(log, &log->lanes[LOG_LANE_MAIN]);
+        if (log_sink_ready(&log->lanes[LOG_LANE_MAIN].sink)) {
+                log_put_line(log, &log->lanes[LOG_LANE_MAIN].sink, &line);
+                log_flush_direct(log, &log->lanes[LOG_LANE_MAIN]);
+        } else
+                log_drop(log, 1);
         pthread_mutex_unlock(&log->direct);
 }
 

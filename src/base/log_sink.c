@@ -5,12 +5,14 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <paths.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -59,6 +61,23 @@ void log_sink_rest(struct log_sink *sink) {
                 return;
         closelog();
         openlog("spliced", LOG_PID, LOG_DAEMON); /* connects with the next line */
+}
+
+int log_sink_ready(const struct log_sink *sink) {
+        const struct sockaddr_un daemon = { .sun_family = AF_UNIX, .sun_path = _PATH_LOG };
+        struct pollfd ready = { .events = POLLOUT };
+        int is = 1;
+
+        if (sink->target.to != LOG_TO_SYSLOG)
+                return 1;
+        ready.fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (ready.fd < 0)
+                return 0;
+        /* Where nobody is, syslog(3) does not wait either.  Connected, a socket is writable while the queue has room. */
+        if (connect(ready.fd, (const struct sockaddr *)&daemon, sizeof(daemon)) == 0)
+                is = poll(&ready, 1, 0) == 1;
+        close(ready.fd);
+        return is;
 }
 
 int log_sink_open(struct log_sink *sink, const struct log_target *target) {

@@ -52,6 +52,12 @@ int log_sink_reopen(struct log_sink *sink);
  */
 void log_sink_rest(struct log_sink *sink);
 
+/*
+ * Whether a line may be handed to syslog(3) by somebody who must not hang: with a daemon that stands
+ * still, it waits without end.  Other targets: always.
+ */
+int log_sink_ready(const struct log_sink *sink);
+
 /* Whether the buffer has room for one more line of any length. */
 int log_sink_has_room(const struct log_sink *sink);
 
