@@ -73,7 +73,7 @@ int log_sink_ready(const struct log_sink *sink) {
         ready.fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (ready.fd < 0)
                 return 0;
-        /* Where nobody is, syslog(3) does not wait either.  Connected, a socket is writable while the queue has room. */
+        /* Where nobody is, syslog(3) does not wait either.  Connected, it is writable while there is room. */
         if (connect(ready.fd, (const struct sockaddr *)&daemon, sizeof(daemon)) == 0)
                 is = poll(&ready, 1, 0) == 1;
         close(ready.fd);
