@@ -89,7 +89,8 @@ class EventfulNginx(Eventful, Proxy):
         return "nginx " + said.strip().rpartition("/")[2]
 
     def configuration(self):
-        lines = ["load_module /usr/lib/nginx/modules/ngx_stream_module.so;", "daemon off;", "user root;", "worker_processes 1;",
+        lines = ["load_module /usr/lib/nginx/modules/ngx_stream_module.so;", "daemon off;", "user root;",
+                 "worker_processes 1;",
                  f"pid {self.directory}/nginx.pid;", f"error_log {self.directory}/nginx.err;",
                  "events { worker_connections 12000; }", "stream {", "  proxy_timeout 1h;", "  proxy_half_close on;"]
         for route in ROUTES:

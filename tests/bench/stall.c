@@ -423,7 +423,8 @@ static void stall_run(struct stall *stall) {
         static const struct {
                 const char *name;
                 void (*run)(struct stall *stall);
-        } orders[] = { { "open", order_open }, { "begin", order_begin }, { "end", order_end }, { "renew", order_renew } };
+        } orders[] = { { "open", order_open }, { "begin", order_begin }, { "end", order_end },
+                       { "renew", order_renew } };
         struct epoll_event event = { .events = EPOLLIN };
         char line[16];
 
