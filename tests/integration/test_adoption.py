@@ -7,18 +7,17 @@ import socket
 import struct
 import time
 
-from lib import data, net, pairs, peers, proxy, tap
+from lib import arena, data, net, pairs, peers, proxy, tap
+from lib.arena import Arena, BUSY, CLOSING, CONNECTING, DOWN, FDS, QUEUED, RELAYING, STATE
 
 SMALL = "socket { sndbuf = 32K rcvbuf = 32K }\n"
-EXTENTS, EXTENT, SESSIONS = 32, struct.Struct("QIIII"), 7      # of src/engine/arena.h
-FDS, STATE, BUSY, DOWN, ID = 8, 4, 5, 56, 96                     # of struct session
-CONNECTING, CLOSING = 4, 6                                      # of src/session/life.h
 
 
 def _crash(running, adopted=None, reset=0):
     """Kills the worker, and waits for the next one, that says how many sessions it has adopted and reset."""
     said = len(running.log())
     former = running.wait_worker()
+    arena.rest(running)
     os.kill(former, signal.SIGKILL)
     wanted = r"\d+" if adopted is None else adopted
     running.wait_log(rf"is ready after \d+ ms: {wanted} sessions adopted, {reset} reset", after=said)
@@ -118,6 +117,7 @@ def _retrying(kinds):
     clients = [peers.client(front) for _ in range(5)]
     for number, client in enumerate(clients):
         client.sendall(b"hello %d" % number)
+    Arena(running).wait_states([QUEUED] * 5)
     for _ in range(3):
         _crash(running, 5)
     servers = peers.Accepted(back)
@@ -143,10 +143,10 @@ def _closing():
     server = pair.servers.take()
     sent = data.payload(60000)
     server.sendall(sent)
-    arena = _Arena(pair.proxy)
-    proxy.wait_for(lambda: struct.unpack_from("Q", arena.record(0), DOWN)[0] == len(sent), "the proxy to have it all")
+    view = Arena(pair.proxy)
+    proxy.wait_for(lambda: struct.unpack_from("Q", view.record(0), DOWN)[0] == len(sent), "the proxy to have it all")
     net.reset(server)
-    proxy.wait_for(lambda: arena.record(0)[STATE] == CLOSING, "the session to be closing")
+    view.wait_states([CLOSING])
     for _ in range(3):
         _crash(pair.proxy, 1)
     got, error = net.read_all(client)
@@ -199,41 +199,16 @@ def _timeouts():
     tap.equal([record["end"] for record in pair.proxy.wait_access(1)], ["client-timeout"], "ends")
 
 
-class _Arena:
-    """The arena of a running proxy, to be damaged."""
-
-    def __init__(self, running):
-        for name in os.listdir(f"/proc/{running.pid}/fd"):
-            if os.readlink(f"/proc/{running.pid}/fd/{name}").startswith("/memfd:spliced-arena"):
-                self.number = int(name)
-                self.file = open(f"/proc/{running.pid}/fd/{name}", "r+b", buffering=0)
-                tap.cleanup(self.file.close)
-                break
-        self.offset, self.size, _, self.used, _ = EXTENT.unpack(os.pread(
-            self.file.fileno(), EXTENT.size, EXTENTS + SESSIONS * EXTENT.size))
-
-    def by_age(self):
-        """The indices of the records in use, in the order in which their sessions came."""
-        lives = {struct.unpack_from("Q", self.record(index), ID)[0]: index for index in range(self.used)
-                 if self.record(index)[STATE]}
-        return [lives[number] for number in sorted(lives)]
-
-    def record(self, index):
-        return bytearray(os.pread(self.file.fileno(), self.size, self.offset + index * self.size))
-
-    def write(self, index, record):
-        os.pwrite(self.file.fileno(), bytes(record), self.offset + index * self.size)
-
-
 def _damage(running, changes):
     """Stops the worker, changes the records {index: function(record)}, kills it."""
     worker = running.wait_worker()
+    arena.rest(running)
     os.kill(worker, signal.SIGSTOP)
-    arena = _Arena(running)
+    view = Arena(running)
     for index, change in changes.items():
-        record = arena.record(index)
-        change(record, arena)
-        arena.write(index, record)
+        record = view.record(index)
+        change(record, view)
+        view.write(index, record)
     os.kill(worker, signal.SIGKILL)
     return running.wait_worker(worker)
 
@@ -251,7 +226,7 @@ def _lives(client, server):
 
 
 def _put(where, form, value):
-    def change(record, _arena):
+    def change(record, _view):
         struct.pack_into(form, record, where, value)
     return change
 
@@ -260,12 +235,12 @@ _DAMAGES = {
     "a state that there is not": _put(STATE, "B", 200),
     "another state, connecting": _put(STATE, "B", CONNECTING),
     "a client's descriptor that is none": _put(FDS, "i", 99999),
-    "a client's descriptor that is the arena": lambda record, arena: struct.pack_into("i", record, FDS, arena.number),
+    "a client's descriptor that is the arena": lambda record, view: struct.pack_into("i", record, FDS, view.number),
     "a server's descriptor that is none": _put(FDS + 4, "i", -1),
-    "the same descriptor twice": lambda record, arena: struct.pack_into("i", record, FDS + 4, struct.unpack_from("i", record, FDS)[0]),
-    "ones from the directions on": lambda record, arena: record.__setitem__(slice(16, len(record)), b"\xff" * (len(record) - 16)),
-    "noughts from the directions on": lambda record, arena: record.__setitem__(slice(16, len(record)), bytes(len(record) - 16)),
-    "ones everywhere": lambda record, arena: record.__setitem__(slice(0, len(record)), b"\xff" * len(record)),
+    "the same descriptor twice": lambda record, _view: struct.pack_into("i", record, FDS + 4, struct.unpack_from("i", record, FDS)[0]),
+    "ones from the directions on": lambda record, _view: record.__setitem__(slice(16, len(record)), b"\xff" * (len(record) - 16)),
+    "noughts from the directions on": lambda record, _view: record.__setitem__(slice(16, len(record)), bytes(len(record) - 16)),
+    "ones everywhere": lambda record, _view: record.__setitem__(slice(0, len(record)), b"\xff" * len(record)),
     "busy": _put(BUSY, "B", 1),
 }
 
@@ -275,8 +250,7 @@ def _corrupted(kinds):
     pair = pairs.Pair(kinds, threads=2)
     before = pair.proxy.fds()
     sessions = [pair.relaying() for _ in range(3 * len(_DAMAGES))]
-    arena = _Arena(pair.proxy)
-    tap.equal(arena.used, len(sessions), "records in use")
+    Arena(pair.proxy).wait_states([RELAYING] * len(sessions))
     victims = {3 * number + 1: what for number, what in enumerate(_DAMAGES)}
     _damage(pair.proxy, {index: _DAMAGES[what] for index, what in victims.items()})
     pair.proxy.wait_log(r"is ready after \d+ ms")
@@ -302,18 +276,18 @@ def _corrupted(kinds):
 def _flipped():
     pair = pairs.Pair(("unix", "tcp"))
     before = pair.proxy.fds()
-    size = _Arena(pair.proxy).size
+    size = Arena(pair.proxy).size
     for first in range(0, size, 32):
         sessions = [pair.relaying() for _ in range(64)]
 
         def flip(at):
-            def change(record, _arena):
+            def change(record, _view):
                 record[at] ^= 0xff
             return change
         # Descriptors flipped in their lowest byte may be those of others, which then are the ones not believed.
         offsets = [at for at in range(first, min(size, first + 32)) if not FDS <= at < FDS + 8]
         victims = {2 * number: flip(at) for number, at in enumerate(offsets)}
-        records = _Arena(pair.proxy).by_age()
+        records = Arena(pair.proxy).by_age()
         worker = _damage(pair.proxy, {records[number]: change for number, change in victims.items()})
         for index, (client, server) in enumerate(sessions):
             lives = _lives(client, server) if index not in victims else None
@@ -322,9 +296,7 @@ def _flipped():
         for client, server in sessions:
             client.close()
             server.close()
-        left = _Arena(pair.proxy)
-        proxy.wait_for(lambda: not any(left.record(index)[STATE] for index in range(left.used)), lambda: "all to end: " + str(
-            [(offsets[index // 2], left.record(index).hex()) for index in range(left.used) if left.record(index)[STATE]]))
+        Arena(pair.proxy).wait_states([])
         pair.proxy.wait_fds(before)
     tap.equal(pair.proxy.log_lines("before it was ready"), [], "workers that died of it")
 

@@ -5,7 +5,7 @@ import os
 import signal
 import time
 
-from lib import crowd, data, net, pairs, peers, proxy, tap
+from lib import arena, crowd, data, net, pairs, peers, proxy, tap
 
 
 def _ready_count(running):
@@ -72,6 +72,7 @@ def _any_signal(kinds):
         number = getattr(signal, f"SIG{name}")
         if name == "TERM":
             continue
+        arena.rest(pair.proxy)
         former.add(_kill_worker(pair.proxy, number))
         pair.proxy.wait_log(rf"worker {count} \(PID \d+\) died: killed by SIG{name}")
         pair.proxy.wait_log(rf"worker {count + 1} \(PID \d+\) is ready after \d+ ms: 10 sessions adopted, 0 reset")
@@ -201,6 +202,7 @@ def _backlog():
     waiting = [peers.client(pair.front) for _ in range(20)]
     for number, sock in enumerate(waiting):
         sock.sendall(b"%02d" % number)
+    arena.rest(pair.proxy)
     former = _kill_worker(pair.proxy)
     pair.proxy.wait_worker(former)
     pair.proxy.wait_log("4 sessions adopted, 0 reset")

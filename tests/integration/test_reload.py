@@ -6,7 +6,7 @@ import signal
 import socket
 import time
 
-from lib import crowd, data, net, pairs, peers, proxy, tap
+from lib import arena, crowd, data, net, pairs, peers, proxy, tap
 
 NOBODY = 65534
 
@@ -49,6 +49,7 @@ class _Setup:
             word = b"%05d" % number
             sock.sendall(word)
             tap.equal(net.read_exactly(sock, 5), word, "a session goes on")
+        arena.rest(self.proxy)
 
     def end_held(self):
         for sock in self.held:
@@ -282,6 +283,7 @@ def _renamed():
         tap.check(peers.refused(front), "a removed listener refuses")
     _exchange(other)
     setup.proxy.wait_access(3)
+    arena.rest(setup.proxy)
     # A crash while they have no config does them no harm either.
     former = setup.proxy.worker()
     os.kill(former, signal.SIGKILL)

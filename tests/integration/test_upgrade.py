@@ -8,7 +8,7 @@ import signal
 import socket
 import time
 
-from lib import crowd, data, net, pairs, peers, proxy, tap
+from lib import arena, crowd, data, net, pairs, peers, proxy, tap
 
 NOBODY = 65534
 BUILT = f"{os.path.dirname(proxy.PROGRAM) or '.'}/tests/integration"
@@ -71,12 +71,13 @@ def _sessions(pair, count=6):
     return [pair.relaying() for _ in range(count)]
 
 
-def _check(sessions):
+def _check(pair, sessions):
     for number, (client, server) in enumerate(sessions):
         for sender, receiver in ((client, server), (server, client)):
             word = b"%05d" % number
             sender.sendall(word)
             tap.equal(net.read_exactly(receiver, 5), word, "a session goes on")
+    arena.rest(pair.proxy)
 
 
 def _write(text, mode):
@@ -118,12 +119,12 @@ def _refused(kinds):
         pair.proxy.wait_log(pattern, after=said)
         pair.proxy.wait_log(rf"upgrade refused: {pair.proxy.program}: ", after=said)
         proxy.wait_for(lambda: proxy.children(pair.proxy.pid) == [worker], f"the worker alone, and the same one: {what}")
-        _check(sessions)
+        _check(pair, sessions)
         pair.proxy.wait_fds(fds)
     os.rmdir(pair.proxy.program)
     _place(pair.proxy, NEXT, 8)
     tap.check(_upgrade(pair.proxy).endswith("8"), "one that can is taken in the end")
-    _check(sessions)
+    _check(pair, sessions)
 
 
 @tap.case("a binary that says nothing: refused after its deadline, and traffic goes on", 60)
@@ -136,14 +137,14 @@ def _hangs():
     pair.proxy.signal(signal.SIGUSR2)
     while not pair.proxy.log_lines("upgrade refused"):
         tap.check(time.monotonic() - start < 20 * proxy.slowness(), "no end to it")
-        _check(sessions)
+        _check(pair, sessions)
         client, server = pair.relaying()
         client.close()
         server.close()
         time.sleep(0.05)
     tap.between(time.monotonic() - start, 8.5, 13 * proxy.slowness(), "seconds until it was refused")
     proxy.wait_for(lambda: proxy.children(pair.proxy.pid) == [worker], "the worker alone, and the same one")
-    _check(sessions)
+    _check(pair, sessions)
 
 
 @tap.case("a newer layout is not read by the binary before it: refused, and the newer goes on")
@@ -156,14 +157,14 @@ def _back():
     _place(pair.proxy, proxy.PROGRAM)
     pair.proxy.signal(signal.SIGUSR2)
     pair.proxy.wait_log("upgrade refused")
-    _check(sessions)
+    _check(pair, sessions)
     # What crashes, is reloaded and ends from then on is the new one.
     former = pair.proxy.worker()
     os.kill(former, signal.SIGKILL)
     pair.proxy.wait_worker(former)
-    _check(sessions)
+    _check(pair, sessions)
     pair.proxy.reload()
-    _check(sessions)
+    _check(pair, sessions)
     for client, server in sessions:
         client.close()
         server.close()
@@ -214,7 +215,7 @@ def _both():
         pair.proxy.wait_log("reloaded: ", after=said)
         pair.proxy.wait_log("upgraded: ", after=said)
         proxy.wait_for(lambda: net.listening(new), "the new listener")
-        _check(sessions)
+        _check(pair, sessions)
     proxy.wait_for(lambda: len(proxy.children(pair.proxy.pid)) == 1, "one worker")
     tap.equal(pair.proxy.log_lines("refused|died"), [], "complaints")
 
@@ -229,10 +230,10 @@ def _storm():
         pair.proxy.signal(signal.SIGUSR2 if number % 3 else signal.SIGHUP)
         time.sleep(0.02)
         if number % 10 == 0:
-            _check(sessions)
+            _check(pair, sessions)
     _upgrade(pair.proxy)
     proxy.wait_for(lambda: len(proxy.children(pair.proxy.pid)) == 1, "one worker")
-    _check(sessions)
+    _check(pair, sessions)
     pair.proxy.wait_fds(fds)
     tap.equal(pair.proxy.log_lines("refused|died"), [], "complaints")
 
@@ -251,7 +252,7 @@ def _killed():
         except ProcessLookupError:
             pass
         pair.proxy.wait_log("upgraded: ", after=said)
-        _check(sessions)
+        _check(pair, sessions)
     proxy.wait_for(lambda: len(proxy.children(pair.proxy.pid)) == 1, "one worker")
 
 

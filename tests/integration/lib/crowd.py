@@ -36,7 +36,7 @@ class _Order:
 
 def _serve(addresses, release, over):
     """The servers: the first byte of a connection says what is wanted.  Returns what sessions whose server had ended sent."""
-    taken = {}
+    taken, listening = {}, []
 
     def handler(sock):
         sock.settimeout(None)
@@ -50,6 +50,7 @@ def _serve(addresses, release, over):
             sock.sendall(got)
         elif wanted == b"F":            # we end first, and listen on
             name = net.read_exactly(sock, 8)
+            listening.append(name)
             sock.shutdown(socket.SHUT_WR)
             got, error = net.read_all(sock)
             taken[name] = (hashlib.sha256(got).digest(), error)
@@ -57,6 +58,9 @@ def _serve(addresses, release, over):
     for address in addresses:
         peers.Server(address, handler)
     over.given(600)
+    until = time.monotonic() + PATIENCE
+    while len(taken) < len(listening) and time.monotonic() < until:
+        time.sleep(0.01)
     return taken
 
 
@@ -250,7 +254,7 @@ class Crowd:
         taken = self.servers.result(60)
         for name, what in said.items():
             if taken.get(name) != what:
-                self._fail("half-closed", "a server got something else")
+                self._fail("half-closed", f"a server got something else, {taken.get(name)}")
 
     def total(self):
         """How many sessions there were."""
