@@ -12,6 +12,17 @@ _Static_assert(sizeof(struct poller_event) == sizeof(struct epoll_event) &&
                        offsetof(struct poller_event, key) == offsetof(struct epoll_event, data),
                "a poller event is laid out as the kernel's");
 
+#ifdef __SANITIZE_THREAD__
+/*
+ * The sanitizer knows that an event comes after its registration only for a poller that was made in the same process.
+ * One that was inherited makes it see a race between epoll_ctl() and what the event's handler does with the descriptor.
+ */
+const char *__tsan_default_suppressions(void);
+const char *__tsan_default_suppressions(void) {
+        return "race:epoll_ctl\n";
+}
+#endif
+
 int poller_new(void) {
         int fd = epoll_create1(EPOLL_CLOEXEC);
 

@@ -155,11 +155,12 @@ static void accept_start(struct env *env, struct session *session) {
         struct env_shared *shared = env->shared;
         const struct env_listener *listener = &shared->listeners[session->listener];
         struct env_thread *thread = &shared->threads[session->thread];
-        int own = session->thread == env->thread, r = 0;
+        uint64_t key = session_key(env_index(env, session), session->generation, SESSION_CLIENT);
+        int own = session->thread == env->thread, fd = session->fd[SESSION_CLIENT], r = 0;
         enum sockopt_id failed = SOCKOPT_N;
 
         if (listener->accepted_options)
-                r = sockopt_apply(session->fd[SESSION_CLIENT], listener->family, &listener->conf->sockopts,
+                r = sockopt_apply(fd, listener->family, &listener->conf->sockopts,
                                   SOCKOPT_ACCEPTED, &failed);
         if (r < 0) {
                 struct log_context context = { .frontend = env_frontend_conf(env, session)->name };
@@ -167,8 +168,9 @@ static void accept_start(struct env *env, struct session *session) {
                 log_warning(env->log, &context, "cannot set socket option %s on an accepted connection: %s",
                             sockopt_spec(failed)->name, strerror(-r));
         } else {
-                r = poller_add(thread->record->poller, session->fd[SESSION_CLIENT],
-                               session_key(env_index(env, session), session->generation, SESSION_CLIENT));
+                /* Unchanged, but whoever finds it in an event sees all that was written before. */
+                __atomic_store_n(&session->generation, session->stamp, __ATOMIC_RELEASE);
+                r = poller_add(thread->record->poller, fd, key);
         }
         /* From here on the record is the other thread's, unless it never heard of it. */
         if (r == 0 && !own)
