@@ -165,12 +165,20 @@ int slots_listen(const struct arena *arena, const struct conf *conf, const struc
                 slot_;                                                                                                 \
         })
 
-static uint32_t slots_server(const struct arena *arena, uint32_t backend, const struct conf_server *conf) {
-        struct server_record *records = arena_slab(arena, ARENA_SERVERS);
-        uint32_t slot = ARENA_NONE;
+static int slots_server_is(const struct server_record *record, uint32_t backend, const char *name) {
+        return record->used && record->backend == backend && strcmp(record->name, name) == 0;
+}
 
-        for (uint32_t i = 0; i < arena->head->extents[ARENA_SERVERS].used && slot == ARENA_NONE; i++)
-                if (records[i].used && records[i].backend == backend && strcmp(records[i].name, conf->name) == 0)
+/* last: the slot of the server before, since in a config that is taken up again the next one follows. */
+static uint32_t slots_server(const struct arena *arena, uint32_t backend, const struct conf_server *conf,
+                             uint32_t last) {
+        struct server_record *records = arena_slab(arena, ARENA_SERVERS);
+        uint32_t used = arena->head->extents[ARENA_SERVERS].used, slot = ARENA_NONE;
+
+        if (last != ARENA_NONE && last + 1 < used && slots_server_is(&records[last + 1], backend, conf->name))
+                slot = last + 1;
+        for (uint32_t i = 0; i < used && slot == ARENA_NONE; i++)
+                if (slots_server_is(&records[i], backend, conf->name))
                         slot = i;
         if (slot == ARENA_NONE) {
                 slot = slots_free(arena, ARENA_SERVERS);
@@ -193,6 +201,7 @@ static uint32_t slots_server(const struct arena *arena, uint32_t backend, const 
 static int slots_backend(struct env_shared *shared, const struct conf_backend *conf, uint16_t *slot_out) {
         uint32_t slot = SLOTS_NAMED(shared->arena, ARENA_BACKENDS, struct env_backend_record, conf->name);
         struct env_backend_record *records = arena_slab(shared->arena, ARENA_BACKENDS);
+        uint32_t server = ARENA_NONE;
         uint16_t *servers;
         int r = 0;
 
@@ -205,8 +214,7 @@ static int slots_backend(struct env_shared *shared, const struct conf_backend *c
         records[slot].retries = conf->retries;
         records[slot].timeouts = conf->timeouts;
         for (size_t i = 0; i < conf->n_servers && r >= 0; i++) {
-                uint32_t server = slots_server(shared->arena, slot, &conf->servers[i]);
-
+                server = slots_server(shared->arena, slot, &conf->servers[i], server);
                 if (server == ARENA_NONE) {
                         r = -ENOSPC;
                         break;
