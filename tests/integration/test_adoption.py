@@ -86,10 +86,9 @@ def _connecting(kinds):
         client.sendall(b"hello %d" % number)
         if number == 2:
             client.shutdown(socket.SHUT_WR)
-    # Until all are adopted as connecting, whatever the kernel still had in its queues at the first.
-    _crash(pair.proxy)
-    _crash(pair.proxy, 3)
-    _crash(pair.proxy, 3)
+    for _ in range(3):
+        Arena(pair.proxy).wait_states([CONNECTING] * 3)
+        _crash(pair.proxy, 3)
     pair.proxy.check_idle("sessions connect", 0.3, 0.05)
     if pair.is_tcp(1):
         net.appear(pair.servers.listener)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: ISC
 """The worker dies, in every way and at every time; its sessions do not."""
 import os
+import re
 import signal
 import time
 
@@ -143,10 +144,13 @@ def _loop():
     pair.proxy.wait_worker(killed)
     pair.proxy.wait_log(r"ready after \d+ ms: 0 sessions adopted", 15)
     tap.equal((net.ending(client), net.ending(server)), ("ECONNRESET", "ECONNRESET"), "what became of the session")
-    stamps = [_stamp(line) for line in pair.proxy.log_lines("starts clean")]
-    tap.note([round(late - soon, 3) for soon, late in zip(stamps, stamps[1:])])
-    for wanted, (soon, late) in zip((0.2, 0.4), zip(stamps, stamps[1:])):
-        tap.check(late - soon >= wanted * 0.9, f"pauses that double: {stamps}")
+    starts = [(int(re.search(r"died (\d+) times", line).group(1)), _stamp(line))
+              for line in pair.proxy.log_lines("starts clean")]
+    tap.note(starts)
+    for (deaths, soon), (more, late) in zip(starts, starts[1:]):
+        if more == deaths + 1:
+            wanted = 0.1 * 2 ** (more - 3)
+            tap.check(late - soon >= wanted * 0.95, f"a pause of {wanted:.1f} s before worker {more}: {late - soon:.3f} s")
     client, server = pair.relaying()
     client.close()
     server.close()
