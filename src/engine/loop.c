@@ -114,13 +114,14 @@ void loop_replay(struct loop *loop) {
 
 static void loop_ready_round(struct loop *loop) {
         loop->round_last = loop->last;
-        while (loop->round_last) {
+        for (int i = 0; loop->round_last && i < LOOP_BATCH; i++) {
                 uint32_t node = loop->first - 1;
 
                 /* Takes round_last back to none when this was the round's last. */
                 loop_unready(loop, node);
                 loop->handlers->ready(loop->owner, node);
         }
+        loop->round_last = 0;
 }
 
 int loop_round(struct loop *loop, int max_wait_ms) {
@@ -140,7 +141,8 @@ int loop_round(struct loop *loop, int max_wait_ms) {
         for (int i = 0; i < n; i++)
                 loop_handle(loop, &record->batch[i]);
         loop_ready_round(loop);
-        while ((node = wheel_expire(&loop->wheel, loop->now_ms)) != WHEEL_NONE)
+        /* What is left is due at once, so the next round does not wait. */
+        for (int i = 0; i < LOOP_BATCH && (node = wheel_expire(&loop->wheel, loop->now_ms)) != WHEEL_NONE; i++)
                 loop->handlers->expire(loop->owner, node);
         return 0;
 }

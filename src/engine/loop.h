@@ -15,6 +15,8 @@
  *      handle it: what becomes ready meanwhile waits for the next round, so a
  *      round is bounded and nobody starves;
  *   4. handle the timers that are due.
+ * Each of these handles LOOP_BATCH nodes at most, the others in the next rounds: thousands that are ready or due at
+ * once, as after a new start, do not keep the events of the rest waiting.
  *
  * The loop knows nodes, by index: a node may be ready and may have a timer.
  * What a node is (a session, a listener) is the caller's business.

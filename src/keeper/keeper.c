@@ -208,20 +208,33 @@ static void keeper_worker_ended(struct keeper *keeper, int status) {
         keeper_start_worker(keeper);
 }
 
-static void keeper_reap(struct keeper *keeper) {
-        int status;
-        pid_t pid;
+static int keeper_wait_status(const siginfo_t *info) {
+        if (info->si_code == CLD_EXITED)
+                return (info->si_status & 0xff) << 8;
+        return info->si_status | (info->si_code == CLD_DUMPED ? 0x80 : 0);
+}
 
-        while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-                if (pid == keeper->worker)
+/*
+ * The kernel drops what /proc knew of a process when it is reaped, which takes milliseconds where somebody has
+ * listed its thousands of descriptors: the successor is started first.
+ */
+static void keeper_reap(struct keeper *keeper) {
+        siginfo_t info = { 0 };
+
+        while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid) {
+                int status = keeper_wait_status(&info);
+
+                if (info.si_pid == keeper->worker)
                         keeper_worker_ended(keeper, status);
-                if (pid != keeper->helper)
-                        continue;
-                keeper->helper = 0;
-                if (keeper->change == KEEPER_CHECK_CONFIG)
-                        reload_checked(keeper, status);
-                else if (keeper->change == KEEPER_CHECK_BINARY)
-                        upgrade_checked(keeper, status);
+                waitpid(info.si_pid, NULL, 0);
+                if (info.si_pid == keeper->helper) {
+                        keeper->helper = 0;
+                        if (keeper->change == KEEPER_CHECK_CONFIG)
+                                reload_checked(keeper, status);
+                        else if (keeper->change == KEEPER_CHECK_BINARY)
+                                upgrade_checked(keeper, status);
+                }
+                info.si_pid = 0;
         }
 }
 
@@ -352,6 +365,8 @@ static void keeper_loop(struct keeper *keeper) {
         int greeted = 0;
 
         keeper_start_worker(keeper);
+        /* After an upgrade, the worker before is still to be reaped. */
+        keeper_reap(keeper);
         while (!keeper->done) {
                 int64_t wait = service_wait(&keeper->service, KEEPER_LOOK_MS);
 

@@ -16,6 +16,7 @@
 #include "worker/control.h"
 #include "worker/slots.h"
 
+#define ADOPT_FEW 1024  /* descriptors */
 #define ADOPT_CRASHES 2 /* a session that was being served in so many crashes is reset */
 
 /* A set of descriptors: one byte each. */
@@ -154,11 +155,27 @@ void adopt_close_unowned(const struct arena *arena) {
         free(set.has);
 }
 
-int adopt_list_unowned(const struct arena *arena, int32_t *list, size_t size) {
-        struct adopt_set set;
+/* What /proc lists: a directory of thousands takes the kernel milliseconds. */
+static int adopt_list_few(const struct adopt_set *set, int32_t *list, size_t size) {
+        DIR *dir = opendir("/proc/self/fd");
         struct dirent *entry;
         size_t n = 0;
-        DIR *dir;
+
+        if (!dir)
+                return -errno;
+        while ((entry = readdir(dir)) && n < size) {
+                int fd = atoi(entry->d_name);
+
+                if (fd > STDERR_FILENO && fd != dirfd(dir) && (size_t)fd < set->size && !set->has[fd])
+                        list[n++] = fd;
+        }
+        closedir(dir);
+        return 0;
+}
+
+int adopt_list_unowned(const struct arena *arena, int32_t *list, size_t size) {
+        struct adopt_set set;
+        size_t owned = 0, n = 0, last;
         int r;
 
         r = adopt_set_init(&set);
@@ -166,34 +183,41 @@ int adopt_list_unowned(const struct arena *arena, int32_t *list, size_t size) {
                 return r;
         adopt_own_fixed(arena, &set);
         adopt_own_traffic(arena, &set);
-        dir = opendir("/proc/self/fd");
-        if (!dir) {
-                r = -errno;
-                goto out;
-        }
-        while ((entry = readdir(dir)) && n < size) {
-                int fd = atoi(entry->d_name);
-
-                if (fd > STDERR_FILENO && fd != dirfd(dir) && (size_t)fd < set.size && !set.has[fd])
-                        list[n++] = fd;
-        }
-        closedir(dir);
-out:
+        for (size_t fd = 0; fd < set.size; fd++)
+                owned += set.has[fd];
+        /* The kernel gives the lowest number that is free: what was opened beside many is not far above their count. */
+        last = owned + ADOPT_FEW < set.size ? owned + ADOPT_FEW : set.size - 1;
+        if (owned < ADOPT_FEW)
+                r = adopt_list_few(&set, list, size);
+        for (size_t fd = STDERR_FILENO + 1; owned >= ADOPT_FEW && fd <= last && n < size; fd++)
+                if (!set.has[fd] && fcntl((int)fd, F_GETFD) >= 0)
+                        list[n++] = (int32_t)fd;
         free(set.has);
         return r;
 }
 
 int adopt_keep_on_exec(const struct arena *arena, int keep) {
         struct adopt_set set;
+        size_t first = 0;
         int r = adopt_set_init(&set);
 
         if (r < 0)
                 return r;
         adopt_own_fixed(arena, &set);
         adopt_own_traffic(arena, &set);
-        for (size_t fd = STDERR_FILENO + 1; fd < set.size; fd++)
-                if (set.has[fd])
-                        fcntl((int)fd, F_SETFD, keep ? 0 : FD_CLOEXEC);
+        for (size_t fd = STDERR_FILENO + 1; fd <= set.size; fd++) {
+                int has = fd < set.size && set.has[fd];
+
+                /* A range at a time; the other way round the kernel knows only single descriptors. */
+                if (has && keep)
+                        fcntl((int)fd, F_SETFD, 0);
+                else if (has && !first)
+                        first = fd;
+                if (!has && first) {
+                        close_range((unsigned)first, (unsigned)fd - 1, CLOSE_RANGE_CLOEXEC);
+                        first = 0;
+                }
+        }
         free(set.has);
         return 0;
 }
