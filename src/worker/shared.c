@@ -85,9 +85,10 @@ static int shared_loops(struct env_shared *shared, int *inherited) {
         int r;
 
         *inherited = *used == shared->n_threads;
-        /* Who made them may not have come to register all. */
-        for (uint32_t i = 0; i < *used; i++)
-                *inherited = *inherited && records[i].settled;
+        /* Who made them may not have come to register all; and a damaged record is no poller of ours. */
+        for (uint32_t i = 0; i < *used && *inherited; i++)
+                *inherited = records[i].settled &&
+                             poller_add(records[i].poller, records[i].wake, LOOP_WAKE_KEY) == -EEXIST;
         if (!*inherited)
                 shared_close_loops(shared->arena);
         for (uint32_t i = 0; i < shared->n_threads; i++) {
