@@ -139,15 +139,13 @@ static void close_log(struct env *env, const struct session *session) {
         access_write(env->log, &record);
 }
 
-/* Closes a socket, such that a TCP peer sees a reset where asked for. */
-static void close_socket(int fd, int reset) {
+/* From now on a TCP peer sees a reset, whoever closes the socket. */
+static void close_with_reset(const struct session *session) {
         struct linger linger = { .l_onoff = 1, .l_linger = 0 };
 
-        if (fd < 0)
-                return;
-        if (reset)
-                sys_setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
-        sys_close(fd);
+        for (int side = 0; side < SESSION_SIDES; side++)
+                if (session->fd[side] >= 0 && !(session->flags & SESSION_UNIX(side)))
+                        sys_setsockopt(session->fd[side], SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
 }
 
 static enum life_event close_release(struct env *env, struct session *session, int reset) {
@@ -158,6 +156,8 @@ static enum life_event close_release(struct env *env, struct session *session, i
         close_log(env, session);
         wheel_cancel(&env->loop.wheel, index);
         loop_unready(&env->loop, index);
+        if (reset)
+                close_with_reset(session);
 
         /* Nobody's first, then closed: a successor closes what we do not get to, and never a stranger's descriptor. */
         was = *session;
@@ -168,7 +168,8 @@ static enum life_event close_release(struct env *env, struct session *session, i
         atomic_signal_fence(memory_order_seq_cst);
 
         for (int side = 0; side < SESSION_SIDES; side++) {
-                close_socket(was.fd[side], reset && !(was.flags & SESSION_UNIX(side)));
+                if (was.fd[side] >= 0)
+                        sys_close(was.fd[side]);
                 if (was.direction[side].pipe == DIRECTION_NO_PIPE)
                         continue;
                 if (was.direction[side].piped)
