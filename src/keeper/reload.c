@@ -139,6 +139,19 @@ static void reload_note_log(struct keeper *keeper, const struct conf *next) {
         snprintf(control->log_path, sizeof(control->log_path), "%s", next->log.path ? next->log.path : "");
 }
 
+/* Opens the logs as the next worker will, who could only die of one that cannot be opened. */
+static int reload_logs(struct keeper *keeper, const struct conf *next) {
+        const char *failed = NULL;
+        struct log *log;
+        int r = log_new(&log, &next->log, next->log_level, &next->access_log, &failed);
+
+        if (r < 0)
+                reload_refuse(keeper, "cannot open the log %s: %s", failed ? failed : "", strerror(-r));
+        else
+                log_free(log);
+        return r;
+}
+
 /* The helper: exit status 0 with control->next_config set, or 1 with the reason in the log. */
 static int reload_check(struct keeper *keeper) {
         struct conf *now = NULL, *next = NULL;
@@ -149,7 +162,7 @@ static int reload_check(struct keeper *keeper) {
                 r = child_load(&now, keeper->control->config, "the effective config", stderr);
         if (r < 0)
                 reload_refuse(keeper, "%s", strerror(-r));
-        if (r != 0 || !reload_possible(keeper, now, next))
+        if (r != 0 || !reload_possible(keeper, now, next) || reload_logs(keeper, next) < 0)
                 return 1;
         r = child_config(next);
         if (r < 0) {
