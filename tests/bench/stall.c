@@ -160,7 +160,7 @@ static int ping_open(const struct pinger *pinger) {
 
 static void *ping_main(void *arg) {
         struct pinger *pinger = arg;
-        struct sched_param first = { .sched_priority = 1 };
+        struct sched_param first = { .sched_priority = 2 };
         int64_t due_ns, late_ns;
         int fd;
 
