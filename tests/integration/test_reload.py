@@ -119,6 +119,11 @@ def _refused():
         for front in setup.fronts:
             _exchange(front)
         tap.check(not net.listening(new), "a listener of a refused config is closed")
+    said = len(setup.proxy.log())
+    setup.proxy.write_config(setup.config(), head=f'log {{ to = "file:{setup.directory}/none/log" }}\n')
+    setup.proxy.signal(signal.SIGHUP)
+    setup.proxy.wait_log(f"reload refused: cannot open the log {setup.directory}/none/log: No such file", after=said)
+    proxy.wait_for(lambda: proxy.children(setup.proxy.pid) == [worker], "the worker alone, and the same one")
     os.unlink(setup.proxy.path)
     said = len(setup.proxy.log())
     setup.proxy.signal(signal.SIGHUP)

@@ -259,6 +259,17 @@ def _blocked_log():
         tap.equal(net.read_all(sock), (b"%d" % number, None), f"echo {number}")
         sock.close()
     running.check_idle("both logs are blocked", 0.4)
+    # Nor the way from one worker to the next.
+    with peers.client(front) as sock:
+        for number in range(3):
+            former = running.wait_worker()
+            os.kill(former, signal.SIGKILL)
+            start = time.monotonic()
+            sock.sendall(b"%d" % number)
+            tap.equal(net.read_exactly(sock, 1), b"%d" % number, "an echo by the next worker")
+            took = time.monotonic() - start
+            tap.check(took < 0.5 * proxy.slowness(), f"sessions stood still for {took:.2f} s")
+            running.wait_worker(former)
     start = time.monotonic()
     running.signal(signal.SIGTERM)
     tap.equal(running.wait(), 0, "exit status")
