@@ -86,6 +86,12 @@ static void keeper_start_worker(struct keeper *keeper) {
         pid = process_clone();
         if (pid == 0)
                 child_worker(&keeper->arena, keeper->options->verbose, &keeper->calls, &keeper->service.inherited);
+        if (pid < 0 && !keeper->was_ready) {
+                log_error(keeper->log, LOG_NO_CONTEXT, "cannot start a worker: %s", strerror(-pid));
+                keeper->status = KEEPER_FAILURE;
+                keeper->done = 1;
+                return;
+        }
         if (pid < 0) {
                 log_error(keeper->log, LOG_NO_CONTEXT, "cannot start a worker: %s; next try in %d ms", strerror(-pid),
                           KEEPER_PAUSE_MAX_MS);

@@ -2,9 +2,8 @@
 #include "keeper/process.h"
 
 #include <errno.h>
-#include <linux/sched.h>
+#include <sched.h>
 #include <signal.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -19,16 +18,22 @@ void process_follow_parent(pid_t parent) {
 }
 
 pid_t process_clone(void) {
-        struct clone_args args = { .flags = CLONE_FILES, .exit_signal = SIGCHLD };
+        unsigned long flags = CLONE_FILES | SIGCHLD;
         pid_t parent = getpid();
         int *tid = NULL;
         long pid;
 
-        if (prctl(PR_GET_TID_ADDRESS, &tid) == 0 && tid) {
-                args.flags |= CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID;
-                args.child_tid = (uint64_t)(uintptr_t)tid;
-        }
-        pid = syscall(SYS_clone3, &args, sizeof(args));
+        if (prctl(PR_GET_TID_ADDRESS, &tid) == 0 && tid)
+                flags |= CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID;
+        /*
+         * Not clone3(), whose flags are out of sight: systemd refuses it where it restricts namespaces.
+         * Architectures have tid as the fourth or the fifth argument, beside one that is not looked at.
+         */
+#ifdef __s390x__
+        pid = syscall(SYS_clone, 0UL, flags, NULL, tid, tid);
+#else
+        pid = syscall(SYS_clone, flags, 0UL, NULL, tid, tid);
+#endif
         if (pid < 0)
                 return -errno;
         if (pid == 0)
