@@ -174,6 +174,7 @@ static int reload_check(struct keeper *keeper) {
                 reload_refuse(keeper, "a new listener cannot be opened");
                 return 1;
         }
+        slots_update(&keeper->arena, now, next, keeper->log);
         reload_note_log(keeper, next);
         reload_tell_frontends(keeper, next, now, "is new");
         reload_tell_frontends(keeper, now, next, "is gone");

@@ -2,12 +2,16 @@
 #include "worker/slots.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "net/sockopt.h"
+#include "net/sys.h"
 
 /* Takes the first free slot, growing the slab's used part where there is none.  Every record begins with `used`. */
 static uint32_t slots_free(const struct arena *arena, enum arena_slab slab) {
@@ -144,6 +148,66 @@ int slots_listen(const struct arena *arena, const struct conf *conf, const struc
                         records[i].leaving = !slots_conf_has(conf, &records[i].addr);
         }
         return r;
+}
+
+static const struct conf_listener *slots_conf_listener(const struct conf *conf, const struct addr *addr) {
+        for (size_t f = 0; f < conf->n_frontends; f++)
+                for (size_t l = 0; l < conf->frontends[f].n_listeners; l++)
+                        if (addr_equal(&conf->frontends[f].listeners[l].addr, addr))
+                                return &conf->frontends[f].listeners[l];
+        return NULL;
+}
+
+static int slots_same(const char *a, const char *b) {
+        return strcmp(a ? a : "", b ? b : "") == 0;
+}
+
+static void slots_update_told(struct log *log, const struct conf_listener *listener, const char *what, int r) {
+        struct log_context context = { .address = listener->text };
+
+        if (r < 0)
+                log_warning(log, &context, "reload: cannot change %s of the open listener: %s", what, strerror(-r));
+        else
+                log_info(log, &context, "reload: %s of the open listener changed", what);
+}
+
+static void slots_update_one(int fd, const struct conf_listener *now, const struct conf_listener *next,
+                             struct log *log) {
+        struct log_context context = { .address = next->text };
+        int seconds = next->defer_accept == CONF_OFF ? 0 : (int)((next->defer_accept + 999) / 1000);
+        enum sockopt_id failed = SOCKOPT_N;
+        int r;
+
+        if (now->backlog != next->backlog)
+                slots_update_told(log, next, "backlog",
+                                  listen(fd, next->backlog ? next->backlog : INT_MAX) < 0 ? -errno : 0);
+        if (now->mode != next->mode && next->addr.kind == ADDR_UNIX && next->addr.un.sun_path[0])
+                slots_update_told(log, next, "mode", chmod(next->addr.un.sun_path, next->mode) < 0 ? -errno : 0);
+        if (now->defer_accept != next->defer_accept)
+                slots_update_told(log, next, "defer-accept",
+                                  sys_setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof(seconds)));
+        if (memcmp(&now->sockopts, &next->sockopts, sizeof(now->sockopts)) != 0) {
+                r = sockopt_apply(fd, addr_family(&next->addr), &next->sockopts, SOCKOPT_LISTENER, &failed);
+                slots_update_told(log, next, r < 0 ? sockopt_spec(failed)->name : "socket options", r);
+        }
+        if (now->v6only != next->v6only || !slots_same(now->owner, next->owner) || !slots_same(now->group, next->group))
+                log_warning(log, &context,
+                            "reload: v6only, owner and group of an open listener change with a restart only");
+}
+
+void slots_update(const struct arena *arena, const struct conf *now, const struct conf *next, struct log *log) {
+        const struct env_listener_record *records = arena_slab(arena, ARENA_LISTENERS);
+
+        for (uint32_t i = 0; i < arena->head->extents[ARENA_LISTENERS].used; i++) {
+                const struct conf_listener *before, *after;
+
+                if (!records[i].used || records[i].fd < 0 || records[i].pending)
+                        continue;
+                before = slots_conf_listener(now, &records[i].addr);
+                after = slots_conf_listener(next, &records[i].addr);
+                if (before && after)
+                        slots_update_one(records[i].fd, before, after, log);
+        }
 }
 
 /* Finds the used slot with that name, or takes a free one and zeroes it. */

@@ -30,6 +30,12 @@ struct slots_inherited {
 int slots_listen(const struct arena *arena, const struct conf *conf, const struct slots_inherited *inherited,
                  struct log *log);
 
+/*
+ * Gives listeners that stay what `next` says otherwise than `now`: backlog, mode, defer-accept and socket options
+ * are set on the socket that is open; what cannot change so, and what fails, is logged.
+ */
+void slots_update(const struct arena *arena, const struct conf *now, const struct conf *next, struct log *log);
+
 /* Closes the listeners that are marked as leaving. */
 void slots_unlisten_leaving(const struct arena *arena);
 
