@@ -71,22 +71,23 @@ static int child_ready(void *arg) {
         return 0;
 }
 
-static int child_run(struct arena *arena, unsigned verbose, const struct sandbox_calls *calls,
-                     const struct slots_inherited *inherited) {
-        struct control_record *control = control_of(arena);
-        struct worker_job job = { .arena = arena, .inherited = inherited, .ready = child_ready, .arg = control };
+static int child_run(const struct child_job *child) {
+        struct control_record *control = control_of(child->arena);
+        struct worker_job job = { .arena = child->arena, .inherited = child->inherited, .ready = child_ready,
+                                  .arg = control };
+        struct conf *conf = child->conf;
         const char *failed = NULL;
-        struct conf *conf;
         struct log *log;
-        int stuck = 0, r;
+        int stuck = 0, r = 0;
 
-        r = child_load(&conf, control->config, "the effective config", stderr);
+        if (!conf)
+                r = child_load(&conf, control->config, "the effective config", stderr);
         if (r != 0) {
                 fprintf(stderr, "spliced: the worker cannot load the config: %s\n",
                         r < 0 ? strerror(-r) : "it has mistakes");
                 return 1;
         }
-        r = log_new(&log, &conf->log, child_log_level(conf, verbose), &conf->access_log, &failed);
+        r = log_new(&log, &conf->log, child_log_level(conf, child->verbose), &conf->access_log, &failed);
         if (r < 0) {
                 fprintf(stderr, "spliced: the worker cannot open the log %s: %s\n", failed ? failed : "", strerror(-r));
                 return 1;
@@ -95,15 +96,15 @@ static int child_run(struct arena *arena, unsigned verbose, const struct sandbox
                 log_hurry(log);
         job.conf = conf;
         job.log = log;
-        r = confine_enter(conf, arena, calls, 0, log);
+        r = confine_enter(conf, child->arena, child->calls, 0, log);
         if (r >= 0)
                 r = worker_run(&job, &stuck);
         return r < 0 ? 1 : 0;
 }
 
-void child_worker(struct arena *arena, unsigned verbose, const struct sandbox_calls *calls,
-                  const struct slots_inherited *inherited) {
+void child_worker(const struct child_job *job) {
         static const int ignored[] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE };
+        struct control_record *control = control_of(job->arena);
         sigset_t none;
 
         /* From a terminal or a control group, signals reach the worker too: they are the keeper's business. */
@@ -111,9 +112,9 @@ void child_worker(struct arena *arena, unsigned verbose, const struct sandbox_ca
                 signal(ignored[i], SIG_IGN);
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
-        if (control_of(arena)->clean)
-                adopt_nothing(arena);
-        adopt_close_unowned(arena);
-        __atomic_store_n(&control_of(arena)->swept, control_of(arena)->generation, __ATOMIC_RELEASE);
-        _exit(child_run(arena, verbose, calls, inherited));
+        if (control->clean)
+                adopt_nothing(job->arena);
+        adopt_close_unowned(job->arena);
+        __atomic_store_n(&control->swept, control->generation, __ATOMIC_RELEASE);
+        _exit(child_run(job));
 }

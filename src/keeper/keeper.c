@@ -68,9 +68,13 @@ void keeper_command(struct keeper *keeper, enum control_command command) {
 
 static void keeper_start_worker(struct keeper *keeper) {
         struct control_record *control = keeper->control;
+        struct child_job job = { .arena = &keeper->arena, .calls = &keeper->calls, .verbose = keeper->options->verbose,
+                                 .inherited = &keeper->service.inherited };
         int64_t now = clock_now_ms();
         pid_t pid;
 
+        if (!keeper->conf_stale && keeper->change != KEEPER_TRY_CONFIG)
+                job.conf = keeper->conf;
         keeper->start_ms = 0;
         keeper->aborted_ms = 0;
         keeper->begun_ms = now;
@@ -85,7 +89,7 @@ static void keeper_start_worker(struct keeper *keeper) {
                           keeper->failures);
         pid = process_clone();
         if (pid == 0)
-                child_worker(&keeper->arena, keeper->options->verbose, &keeper->calls, &keeper->service.inherited);
+                child_worker(&job);
         if (pid < 0 && !keeper->was_ready) {
                 log_error(keeper->log, LOG_NO_CONTEXT, "cannot start a worker: %s", strerror(-pid));
                 keeper->status = KEEPER_FAILURE;
@@ -170,7 +174,7 @@ static void keeper_worker_crashed(struct keeper *keeper, int status) {
                 reload_failed(keeper);
         else if (!ready)
                 keeper->failures++;
-        if (!keeper->was_ready && WIFEXITED(status)) {
+        if (!keeper->was_ready && (WIFEXITED(status) || keeper->failures >= KEEPER_FAILURES)) {
                 keeper_finish(keeper, KEEPER_FAILURE);
                 return;
         }
@@ -580,6 +584,7 @@ enum keeper_status keeper_run(struct conf *conf, const struct keeper_options *op
         int r, stuck = 0;
 
         keeper_init(&keeper, options);
+        keeper.conf = conf;
         r = keeper_prepare(&keeper, conf);
         if (r >= 0 && options->alone) {
                 r = keeper_alone(&keeper, conf, &stuck);
@@ -620,6 +625,7 @@ enum keeper_status keeper_resume(int arena_fd, const struct keeper_options *opti
         keeper.control = control_of(&keeper.arena);
         adopt_keep_on_exec(&keeper.arena, 0);
         r = child_load(&conf, keeper.control->config, "the effective config", stderr);
+        keeper.conf = conf;
         if (r == 0)
                 r = keeper_log(&keeper, conf, 0);
         if (r == 0 && conf->pid_file) {

@@ -52,6 +52,8 @@ struct keeper {
         struct service service;         /* the service manager */
         struct sandbox_calls calls;     /* for all workers: making them takes some ms */
         struct log *log;
+        struct conf *conf;              /* what this binary began with; it is in force until a reload */
+        int conf_stale;                 /* it is not any more */
         char *log_path;                 /* of the file that log writes to where a reload named it; owned */
         char *pid_file;                 /* NULL: none; owned */
         int has_pid_file;

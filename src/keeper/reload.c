@@ -259,6 +259,7 @@ static void reload_settle(struct keeper *keeper, int *memfd) {
 
 void reload_done(struct keeper *keeper) {
         reload_settle(keeper, &keeper->former);
+        keeper->conf_stale = 1;
         keeper_follow_log(keeper);
         log_info(keeper->log, LOG_NO_CONTEXT, "reloaded: worker %" PRIu32 " serves the new config; %" PRIu32
                  " sessions go on, %" PRIu32 " were reset", keeper->control->generation, keeper->control->last_adopted,
