@@ -30,7 +30,7 @@ static void main_usage(FILE *out) {
               "  -T             print the effective config and exit\n"
               "  -D             go into the background once ready\n"
               "  -v             log more; may be repeated\n"
-              "  --no-keeper    serve in one process (the only way in this version)\n"
+              "  --no-keeper    serve in one process, for debuggers: no reload, no upgrade\n"
               "  -V, --version  print the version and what it can make use of here, and exit\n"
               "  -h, --help     print this help and exit\n"
               "\n"
