@@ -102,6 +102,7 @@ struct env_shared {
         struct env_thread *threads;
         struct loop_links *links;               /* nodes: sessions, then each thread's listeners and pool */
         struct wheel_node *timers;
+        uint8_t *unsure;                        /* by session: adopted, and its sockets have not been looked at yet */
         uint32_t n_listeners;                   /* slots from here on are not used */
         uint32_t n_threads;
         uint32_t n_sessions;                    /* records */
@@ -118,6 +119,7 @@ struct env {
         struct pipe_pool pipes;
         unsigned thread;
         int accepting;                          /* cleared when listeners close for good */
+        uint32_t unsure;                        /* this many sessions are */
         struct addr address;                    /* of the server that was picked last */
         struct log_limit accept_limit;          /* lines about accept that failed */
         struct log_limit socket_limit;          /* lines about sockets to servers that could not be made */

@@ -131,6 +131,33 @@ static int session_client_left(struct session *session, uint32_t events) {
         return 1;
 }
 
+static int session_is_stream(int fd) {
+        int type;
+        socklen_t len = sizeof(type);
+
+        return sys_getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_STREAM;
+}
+
+/*
+ * Before an adopted session is served for the first time: are its descriptors sockets?  To ask for all of them
+ * at adoption would keep every session waiting.  Returns 1 where the session is gone.
+ */
+static int session_unmasked(struct env *env, struct session *session) {
+        uint8_t *unsure = &env->shared->unsure[env_index(env, session)];
+
+        if (!*unsure)
+                return 0;
+        *unsure = 0;
+        env->unsure--;
+        if (session_is_stream(session->fd[SESSION_CLIENT]) &&
+            (session->state < LIFE_CONNECTING || session->fd[SESSION_SERVER] < 0 ||
+             session_is_stream(session->fd[SESSION_SERVER])))
+                return 0;
+        session_note_end(session, ACCESS_INTERNAL, 0);
+        session_run(env, session, LIFE_KILL);
+        return 1;
+}
+
 void session_event(struct env *env, uint64_t key, uint32_t events) {
         unsigned side = session_key_side(key);
         struct session *session;
@@ -147,6 +174,8 @@ void session_event(struct env *env, uint64_t key, uint32_t events) {
         if (!session_key_fits(key, __atomic_load_n(&session->generation, __ATOMIC_ACQUIRE)))
                 return;
 
+        if (env->unsure && session_unmasked(env, session))
+                return;
         env->loop.record->current = session_key_index(key);
         session_note_flags(session, side, events);
         switch (session->state) {
@@ -198,6 +227,8 @@ void session_ready(struct env *env, uint32_t index) {
                 return;
         }
         session = &env->shared->sessions[index];
+        if (env->unsure && session_unmasked(env, session))
+                return;
         env->loop.record->current = index;
         session_run(env, session, session_turn(env, session));
         env->loop.record->current = LOOP_NONE;
@@ -263,8 +294,9 @@ void session_adopt(struct env *env, struct session *session, int registered, int
         deadline_arm(env, session);
         if (caught && session->state == LIFE_RELAYING)
                 relay_caught(env, session);
-        if (session->state != LIFE_QUEUED)
-                loop_ready(&env->loop, env_index(env, session));
+        env->shared->unsure[env_index(env, session)] = 1;
+        env->unsure++;
+        loop_ready(&env->loop, env_index(env, session));
 }
 
 void session_expire(struct env *env, uint32_t index) {
@@ -280,6 +312,8 @@ void session_expire(struct env *env, uint32_t index) {
                 return;
         }
         session = &env->shared->sessions[index];
+        if (env->unsure && session_unmasked(env, session))
+                return;
         env->loop.record->current = index;
         session_run(env, session, deadline_expire(env, session));
         env->loop.record->current = LOOP_NONE;

@@ -96,6 +96,8 @@ void session_expire(struct env *env, uint32_t index);
  * Takes up a session that another process left in a state that makes sense:
  * arms its timer and puts it on the ready list where it may have work.  With registered = 0 its sockets are
  * not in this thread's poller yet.  caught: the other process ended while it was at work on this very session.
+ * Its descriptors have to be open; that they are sockets is looked at before it is served for the first time,
+ * and it is reset where they are not.
  */
 void session_adopt(struct env *env, struct session *session, int registered, int caught);
 

@@ -137,6 +137,19 @@ void adopt_nothing(const struct arena *arena) {
         extents[ARENA_THREADS].used = 0;
 }
 
+/*
+ * A session's descriptor that is not open is none: its number will be given to another.  Asked here, before the sandbox
+ * makes each of ten thousand calls dearer.
+ */
+static void adopt_disown_closed(const struct arena *arena) {
+        struct session *sessions = arena_slab(arena, ARENA_SESSIONS);
+
+        for (uint32_t i = 0; i < arena->head->extents[ARENA_SESSIONS].used; i++)
+                for (int side = 0; sessions[i].state != LIFE_CLOSED && side < SESSION_SIDES; side++)
+                        if (sessions[i].fd[side] >= 0 && fcntl(sessions[i].fd[side], F_GETFD) < 0)
+                                sessions[i].fd[side] = -1;
+}
+
 void adopt_close_unowned(const struct arena *arena) {
         struct adopt_set set;
         size_t gap = 0;
@@ -153,6 +166,7 @@ void adopt_close_unowned(const struct arena *arena) {
                 gap = fd + 1;
         }
         free(set.has);
+        adopt_disown_closed(arena);
 }
 
 /* What /proc lists: a directory of thousands takes the kernel milliseconds. */
@@ -261,7 +275,10 @@ static int adopt_tries_valid(const struct env_shared *shared, const struct sessi
         return 1;
 }
 
-/* Whether the record makes sense, apart from whether it was in a critical window. */
+/*
+ * Whether the record makes sense, apart from whether it was in a critical window.  Its descriptors are open, see
+ * adopt_disown_closed(); that they are sockets its first turn finds out, see session_adopt().
+ */
 static int adopt_valid(struct env_shared *shared, struct session *session) {
         const struct arena_extent *extents = shared->arena->head->extents;
         int has_server = session->server != SESSION_NO_SERVER;
@@ -277,12 +294,11 @@ static int adopt_valid(struct env_shared *shared, struct session *session) {
                 return 0;
         if (!adopt_tries_valid(shared, session))
                 return 0;
-        if (session->state == LIFE_CONNECTING && session->fd[SESSION_SERVER] >= 0 &&
-            (!has_server || !adopt_is_socket(session->fd[SESSION_SERVER])))
+        if (session->state == LIFE_CONNECTING && session->fd[SESSION_SERVER] >= 0 && !has_server)
                 return 0;
-        if (!adopt_is_socket(session->fd[SESSION_CLIENT]))
+        if (session->fd[SESSION_CLIENT] < 0)
                 return 0;
-        if (session->state >= LIFE_RELAYING && (!has_server || !adopt_is_socket(session->fd[SESSION_SERVER])))
+        if (session->state >= LIFE_RELAYING && (!has_server || session->fd[SESSION_SERVER] < 0))
                 return 0;
         return adopt_direction(shared, session, SESSION_CLIENT) && adopt_direction(shared, session, SESSION_SERVER);
 }

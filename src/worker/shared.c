@@ -62,9 +62,10 @@ static int shared_allocate(struct env_shared *shared) {
         shared->listeners = shared_map(ENV_LISTENERS, sizeof(*shared->listeners));
         shared->links = shared_map(shared_nodes(shared), sizeof(*shared->links));
         shared->timers = shared_map(shared_nodes(shared), sizeof(*shared->timers));
+        shared->unsure = shared_map(shared->n_sessions, sizeof(*shared->unsure));
         shared->threads = aligned_alloc(64, threads_size);
         if (!shared->backends || !shared->servers || !shared->frontends || !shared->listeners || !shared->links ||
-            !shared->timers || !shared->threads)
+            !shared->timers || !shared->unsure || !shared->threads)
                 return -ENOMEM;
         memset(shared->threads, 0, threads_size);
         return 0;
@@ -164,6 +165,7 @@ void shared_deinit(struct env_shared *shared) {
         arena_list_deinit(&shared->session_list);
         shared_unmap(shared->links, shared_nodes(shared), sizeof(*shared->links));
         shared_unmap(shared->timers, shared_nodes(shared), sizeof(*shared->timers));
+        shared_unmap(shared->unsure, shared->n_sessions, sizeof(*shared->unsure));
         shared_unmap(shared->backends, ENV_BACKENDS, sizeof(*shared->backends));
         shared_unmap(shared->servers, ENV_SERVERS, sizeof(*shared->servers));
         shared_unmap(shared->frontends, ENV_FRONTENDS, sizeof(*shared->frontends));
