@@ -248,7 +248,7 @@ def _sandbox_later():
         proxy.wait_for(lambda: served(front), "a client to be served")
         tap.equal(status(former)["Seccomp"], wanted, f"seccomp {what}")
 
-    os.kill(former, signal.SIGSEGV)
+    os.kill(former, signal.SIGKILL)
     next_worker(["2"], "after a crash")
     running.signal(signal.SIGUSR2)
     next_worker(["2"], "after an upgrade")
