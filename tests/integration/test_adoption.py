@@ -202,7 +202,7 @@ def _damage(running, changes):
     """Stops the worker, changes the records {index: function(record)}, kills it."""
     worker = running.wait_worker()
     arena.rest(running)
-    os.kill(worker, signal.SIGSTOP)
+    proxy.freeze(worker)
     view = Arena(running)
     for index, change in changes.items():
         record = view.record(index)

@@ -8,6 +8,8 @@ import time
 
 from lib import arena, crowd, data, net, pairs, peers, proxy, tap
 
+NOBODY = 65534
+
 
 def _ready_count(running):
     return len(running.log_lines(r"info: ready: "))
@@ -35,9 +37,9 @@ def _check_losses(crew, kills, threads):
     tap.check(len(crew.failed) <= kills * threads, f"{len(crew.failed)} lost in {kills} kills: {crew.failed}")
 
 
-def _crashes(threads):
+def _crashes(threads, user):
     kills = data.scaled(30, 8)
-    crew = crowd.Crowd(threads=threads)
+    crew = crowd.Crowd(threads=threads, user=user)
     running, former = crew.proxy, set()
     for number in range(kills):
         time.sleep(0.05)
@@ -55,8 +57,9 @@ def _crashes(threads):
     crew.check_clean()
 
 
-for _threads in (1, 2):
-    tap.case(f"SIGKILL 30 times under load, threads = {_threads}: every byte is right", 120)(lambda t=_threads: _crashes(t))
+for _threads, _user in ((1, None), (2, NOBODY if os.getuid() == 0 else None)):
+    tap.case(f"SIGKILL 30 times under load, threads = {_threads}{', as an ordinary user' if _user else ''}: every byte is right", 120)(
+        lambda t=_threads, u=_user: _crashes(t, u))
 
 
 def _signals():
@@ -168,7 +171,7 @@ def _stopped():
     pair = pairs.Pair(("tcp", "unix"), threads=2)
     sessions = [pair.relaying() for _ in range(20)]
     worker = pair.proxy.worker()
-    os.kill(worker, signal.SIGSTOP)
+    proxy.freeze(worker)
     start = time.monotonic()
     for number, (client, _) in enumerate(sessions):
         client.sendall(b"%03d" % number)

@@ -226,7 +226,7 @@ def _listener_removed(kinds):
     old.sendall(b"old")
     tap.equal(net.read_exactly(old, 3), b"old", "a session")
     worker = running.worker()
-    os.kill(worker, signal.SIGSTOP)
+    proxy.freeze(worker)
     waiting = [peers.client(gone) for _ in range(20)]
     for number, sock in enumerate(waiting):
         sock.sendall(b"%02d" % number)
@@ -397,15 +397,12 @@ def _comes_back():
         setup.proxy.write_config(setup.config(fronts=[*setup.fronts, new]))
         said = len(setup.proxy.log())
         former = setup.proxy.worker()
-        helper = set()
         setup.proxy.signal(signal.SIGHUP)
-        # The helper comes, the old worker goes, and the next process is the one that must not live.
-        while True:
+        # The helper comes and goes, the old worker goes, and the next process is the one that must not live.
+        now, until = [], time.monotonic() + 10 * proxy.slowness()
+        while not now or former in now:
             now = proxy.children(setup.proxy.pid)
-            if former in now:
-                helper |= set(now)
-            elif now and now[0] not in helper:
-                break
+            tap.check(time.monotonic() < until, f"no new worker: {now}\n{setup.proxy.log_tail()}")
         os.kill(now[0], signal.SIGKILL)
         setup.proxy.wait_log("reloaded: |the former config comes back", after=said)
         if setup.proxy.log_lines("the former config comes back"):

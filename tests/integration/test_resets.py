@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: ISC
 """A reset is passed on as a reset, after what was received before it."""
 import select
-import signal
 import time
 
 from lib import data, net, pairs, peers, proxy, tap
@@ -17,12 +16,12 @@ def _arrives(pair, sender, receiver, how):
     """Bytes, then a reset by `sender`: both must arrive at `receiver`.  Returns what it saw as the end."""
     sent = data.payload(SIZE, 1)
     if how == "together":       # bytes and reset both wait in the proxy's socket when it looks
-        pair.proxy.signal(signal.SIGSTOP)
+        pair.proxy.freeze()
     sender.sendall(sent)
     net.wait_sent(sender)
     net.reset(sender)
     if how == "together":
-        pair.proxy.signal(signal.SIGCONT)
+        pair.proxy.thaw()
     if how == "slowly":         # they have reached the receiver's kernel long before it reads
         pair.proxy.wait_access(1)
     got, error = net.read_all(receiver)
@@ -81,13 +80,13 @@ def _at_connect():
     net.vanish(pair.servers.listener)       # holds the handshake up until the proxy is stopped
     client = peers.client(pair.front)
     time.sleep(0.1)
-    pair.proxy.signal(signal.SIGSTOP)
+    pair.proxy.freeze()
     net.appear(pair.servers.listener)
     server = pair.servers.take()            # by the SYN's retransmission, a second later
     server.sendall(b"refused, and why")
     net.wait_sent(server)
     net.reset(server)
-    pair.proxy.signal(signal.SIGCONT)
+    pair.proxy.thaw()
     got, error = net.read_all(client)
     tap.equal(got, b"refused, and why", "what the client saw")
     tap.check(error in (RESET, None), f"then {error}")
@@ -161,12 +160,12 @@ def _late_reply(kinds, stopped, server_closes):
         client.close()
         tap.equal(server.recv(1), b"", "at the server")
         if stopped:
-            pair.proxy.signal(signal.SIGSTOP)
+            pair.proxy.freeze()
         server.sendall(b"too late")
         if server_closes:
             server.close()
         if stopped:
-            pair.proxy.signal(signal.SIGCONT)
+            pair.proxy.thaw()
         record = pair.proxy.wait_access(number, 3)[number - 1]
         tap.check(record["end"] in ("client-fin", "client-reset"), f"end is {record['end']}")
         if not server_closes:

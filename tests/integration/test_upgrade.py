@@ -29,7 +29,7 @@ def _place(running, source, version=None, mode=0o755):
         image = file.read()
     if version:
         own = proxy.run("-V")[1].split("\n")[0].encode()
-        tap.check(image.count(own) >= 2, f"{own} is in the binary")
+        tap.check(own in image, f"{own} is in the binary")
         image = image.replace(own, re.sub(rb"[0-9]$", b"%d" % version, own))
     path = f"{running.program}.new"
     with open(path, "wb") as file:

@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
 """One urgent byte among others: no other byte is lost, none is doubled, and nothing spins."""
-import signal
 import socket
 import time
 
@@ -64,13 +63,13 @@ def _messages(pair, sender, receiver):
 def _last(pair, sender, receiver):
     """Data and the FIN right behind the urgent byte: splice() says 0 here with bytes unread."""
     first, last = data.payload(30000, 3), data.payload(1000, 4)
-    pair.proxy.signal(signal.SIGSTOP)
+    pair.proxy.freeze()
     sender.sendall(first)
     sender.send(b"!", socket.MSG_OOB)
     sender.sendall(last)
     pairs.finish(sender)
     net.wait_sent(sender)
-    pair.proxy.signal(signal.SIGCONT)
+    pair.proxy.thaw()
     got, error = net.read_all(receiver)
     tap.equal(error, None, "the end")
     _check(got, first, last)

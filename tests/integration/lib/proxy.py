@@ -68,22 +68,33 @@ def backend(name, servers, extra=""):
     return f'backend "{name}" {{\n{servers}    {extra}\n}}\n'
 
 
-def children(pid):
-    """The processes that a process started, in the order of their start; itself ended: none."""
+def _state(pid):
+    """The letter of a process's state; X where there is none."""
     try:
-        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-            return [int(number) for number in file.read().split()]
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
-        return []
+        return "X"
 
 
 def ended(pid):
     """Whether no process has that id, or one that only waits to be reaped."""
+    return _state(pid) in "ZX"
+
+
+def freeze(pid):
+    """Stops a process, so that it stands still when this returns."""
+    os.kill(pid, signal.SIGSTOP)
+    wait_for(lambda: _state(pid) == "T", f"process {pid} to stop")
+
+
+def children(pid):
+    """The processes that a process started and that have not ended, in the order of their start."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()[0] in "ZX"
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            return [int(number) for number in file.read().split() if not ended(number)]
     except (FileNotFoundError, ProcessLookupError):
-        return True
+        return []
 
 
 class Proxy:
@@ -155,6 +166,14 @@ class Proxy:
         """Waits for a worker that is none of the former ones (a PID, or several), and returns its PID."""
         former = {former} if isinstance(former, int) else set(former)
         return wait_for(lambda: self.worker() not in former | {0} and self.worker(), "a new worker", timeout)
+
+    def freeze(self):
+        """Makes the worker stand still."""
+        freeze(self.worker())
+
+    def thaw(self):
+        """Lets the worker go on."""
+        os.kill(self.worker(), signal.SIGCONT)
 
     def processes(self):
         return [pid for pid in {self.pid, self.worker()} if pid]
