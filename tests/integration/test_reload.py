@@ -176,10 +176,8 @@ def _hangs():
         now = [worker]
         while now == [worker]:
             now = proxy.children(setup.proxy.pid)
-        if now[0] == worker:
-            os.kill(now[1], signal.SIGSTOP)
-            if now == proxy.children(setup.proxy.pid) and not proxy.ended(now[1]):
-                break
+        if len(now) == 2 and now[0] == worker and proxy.freeze(now[1]):
+            break
         # It was quicker than we are: once more.
         proxy.wait_for(lambda: setup.proxy.worker() != worker and len(proxy.children(setup.proxy.pid)) == 1, "the reload")
         worker = setup.proxy.worker()

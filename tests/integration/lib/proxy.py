@@ -83,9 +83,12 @@ def ended(pid):
 
 
 def freeze(pid):
-    """Stops a process, so that it stands still when this returns."""
-    os.kill(pid, signal.SIGSTOP)
-    wait_for(lambda: _state(pid) == "T", f"process {pid} to stop")
+    """Stops a process, so that it stands still when this returns.  Returns whether it does; else it has ended."""
+    try:
+        os.kill(pid, signal.SIGSTOP)
+    except ProcessLookupError:
+        return False
+    return wait_for(lambda: _state(pid) in "TZX" and _state(pid), f"process {pid} to stop") == "T"
 
 
 def children(pid):
