@@ -274,6 +274,17 @@ static int privilege_become(const struct privilege *privilege, char *why) {
                               failed == EPERM ? "; user and group need a start as root" : "");
 }
 
+int privilege_check(unsigned needs, char *why) {
+        const char *lacks;
+
+        capng_setpid((int)gettid());
+        if (capng_get_caps_process() < 0)
+                return 0;
+        privilege_keep(needs, &lacks);
+        return lacks ? privilege_fail(why, PRIVILEGE_LACKS,
+                                      "the configuration needs %s, which this process has not", lacks) : 0;
+}
+
 int privilege_drop(const struct privilege *privilege, unsigned needs, char *why) {
         int asked = privilege->uid != (uid_t)-1 || privilege->gid != (gid_t)-1;
         const char *lacks;

@@ -77,4 +77,7 @@ unsigned privilege_needed(const struct conf *conf);
 #define PRIVILEGE_LACKS 1
 int privilege_drop(const struct privilege *privilege, unsigned needs, char *why);
 
+/* Whether this process has what is needed now: 0, or PRIVILEGE_LACKS with `why` (PRIVILEGE_WHY bytes) naming it. */
+int privilege_check(unsigned needs, char *why);
+
 #endif

@@ -61,6 +61,7 @@ static int reload_load(struct keeper *keeper, struct conf **conf) {
 
 /* What only a restart can change. */
 static int reload_possible(struct keeper *keeper, const struct conf *now, const struct conf *next) {
+        char why[PRIVILEGE_WHY];
         struct limits limits;
         unsigned threads;
 
@@ -70,6 +71,11 @@ static int reload_possible(struct keeper *keeper, const struct conf *now, const 
         }
         if (!confine_same_identity(now, next)) {
                 reload_refuse(keeper, "user and group cannot change without a restart");
+                return 0;
+        }
+        /* One that the config in force lacks already was told of at the start. */
+        if (privilege_check(privilege_needed(next) & ~privilege_needed(now), why) != 0) {
+                reload_refuse(keeper, "%s; it takes a restart", why);
                 return 0;
         }
         if (worker_limits(next, keeper->log, &threads, &limits) < 0) {

@@ -187,7 +187,7 @@ static void slots_update_one(int fd, const struct conf_listener *now, const stru
                 slots_update_told(log, next, "defer-accept",
                                   sys_setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof(seconds)));
         if (memcmp(&now->sockopts, &next->sockopts, sizeof(now->sockopts)) != 0) {
-                r = sockopt_apply(fd, addr_family(&next->addr), &next->sockopts, SOCKOPT_LISTENER, &failed);
+                r = sockopt_apply(fd, listener_family(fd), &next->sockopts, SOCKOPT_LISTENER, &failed);
                 slots_update_told(log, next, r < 0 ? sockopt_spec(failed)->name : "socket options", r);
         }
         if (now->v6only != next->v6only || !slots_same(now->owner, next->owner) || !slots_same(now->group, next->group))
