@@ -135,15 +135,17 @@ def _middle():
         pair = pairs.Pair(("tcp", "tcp"), top="socket { sndbuf = 32K rcvbuf = 32K }\n", buffers={"rcvbuf": 32768})
         established = pair.session()
         old = _shrink(pair.proxy, room)
-        client = peers.client(pair.front, sndbuf=32768)
+        client = None
         try:
+            client = peers.client(pair.front, sndbuf=32768)
             net.send_until_stuck(client, bytes(4 << 20), 0.3)
         except OSError:
-            pass                # reset: the session could not be
+            pass                # reset, perhaps before connect() returned: the session could not be
         pair.proxy.check_idle(f"room for {room} descriptors", 0.5, 0.05)
         established[0].sendall(b"still here")
         tap.equal(net.read_exactly(established[1], 10), b"still here", "an established session, meanwhile")
-        client.close()
+        if client:
+            client.close()
         pair.proxy.set_descriptor_limit(*old)
         fresh = peers.client(pair.front)
         fresh.sendall(b"fresh")

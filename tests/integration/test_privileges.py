@@ -159,6 +159,18 @@ def _change():
     tap.check(served("127.0.0.1:80"), "a client is served")
 
 
+@tap.case("a reload that needs a capability that was given up is refused before anything stops")
+def _lacks():
+    user = nobody()
+    running, directory = started(user, "127.0.0.1:80")
+    worker = running.worker()
+    running.write_config("socket { mark = 7 }\n" + simple("127.0.0.1:80", directory))
+    running.signal(signal.SIGHUP)
+    running.wait_log("reload refused: the configuration needs CAP_NET_RAW")
+    tap.equal(running.worker(), worker, "the worker")
+    tap.check(served("127.0.0.1:80"), "a client is served")
+
+
 @tap.case("an unknown user: exit status 2, named; nothing was bound")
 def _unknown():
     directory = tap.tmpdir()

@@ -313,6 +313,7 @@ def _threads():
         tap.equal(len(watched), threads, "event loops")
         tap.check(watched[0] > 2, f"each has its share: {watched}")
     former = setup.proxy.worker()
+    arena.rest(setup.proxy)
     os.kill(former, signal.SIGKILL)
     setup.proxy.wait_worker(former)
     setup.check_held()

@@ -8,7 +8,7 @@ import socket
 import sys
 import time
 
-from lib import net, peers, proxy, tap
+from lib import arena, net, peers, proxy, tap
 
 # Does what a service manager does for its socket units, in the process that the program then becomes.
 ACTIVATE = """
@@ -244,7 +244,7 @@ def _activation():
 
     check((tcp, unix), "at the start")
     former = running.worker()
-    time.sleep(0.1)             # a session is reset that was being served at that moment
+    arena.rest(running)
     os.kill(former, signal.SIGKILL)
     running.wait_worker(former)
     check((tcp, unix), "after a crash")
@@ -255,10 +255,11 @@ def _activation():
         running.signal(signal.SIGHUP)
         running.wait_worker(former)
         check(addresses, f"after a reload to {listen}")
-    running.write_config(both)
+    running.write_config("socket { nodelay = off }\n" + both)
     former = running.worker()
     running.signal(signal.SIGHUP)
     running.wait_worker(former)
+    tap.equal(len(running.log_lines("socket options of the open listener changed")), 2, "listeners whose options changed")
     waiting = net.connect(third)
     waiting.sendall(b"waits")
     former = running.worker()

@@ -7,7 +7,7 @@ import signal
 import socket
 import time
 
-from lib import data, net, pairs, peers, proxy, tap
+from lib import arena, data, net, pairs, peers, proxy, tap
 
 
 def _gone(pid):
@@ -263,6 +263,7 @@ def _blocked_log():
     with peers.client(front) as sock:
         for number in range(3):
             former = running.wait_worker()
+            arena.rest(running)
             os.kill(former, signal.SIGKILL)
             start = time.monotonic()
             sock.sendall(b"%d" % number)

@@ -160,6 +160,7 @@ def _back():
     _check(pair, sessions)
     # What crashes, is reloaded and ends from then on is the new one.
     former = pair.proxy.worker()
+    arena.rest(pair.proxy)
     os.kill(former, signal.SIGKILL)
     pair.proxy.wait_worker(former)
     _check(pair, sessions)
