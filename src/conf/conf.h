@@ -2,6 +2,7 @@
 #ifndef SPLICED_CONF_CONF_H
 #define SPLICED_CONF_CONF_H
 
+#include <netinet/in.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -23,8 +24,11 @@
 #define CONF_THREADS_MAX 256
 #define CONF_NAME_MAX 64                /* bytes of the name of a frontend, backend or server */
 
-struct conf_client_timeouts { int64_t client, client_fin, session; };            /* ms or CONF_OFF */
-struct conf_server_timeouts { int64_t connect, server, server_fin; };            /* ms or CONF_OFF */
+#define CONF_NO_BACKEND UINT32_MAX      /* of a frontend: none by default */
+
+/* ms or CONF_OFF */
+struct conf_client_timeouts { int64_t preface, client, client_fin, session; };
+struct conf_server_timeouts { int64_t connect, queue, server, server_fin, check; };
 
 /* Where a thing was written, for messages: "FILE:LINE". */
 struct conf_where {
@@ -32,9 +36,46 @@ struct conf_where {
         unsigned line;
 };
 
+/* One entry of allow, deny, proxy-from or a route's from: who a client is. */
+enum conf_rule_kind {
+        CONF_RULE_NETWORK,              /* family, network, prefix */
+        CONF_RULE_UNIX,                 /* every AF_UNIX client */
+        CONF_RULE_UID,                  /* id */
+        CONF_RULE_GID,                  /* id; supplementary groups count */
+        CONF_RULE_USER,                 /* name; a CONF_RULE_UID once it was looked up */
+        CONF_RULE_GROUP,                /* name; a CONF_RULE_GID once it was looked up */
+};
+
+struct conf_rule {
+        enum conf_rule_kind kind;
+        int family;                     /* AF_INET or AF_INET6 */
+        unsigned prefix;                /* bits */
+        struct in6_addr network;        /* an IPv4 one in its first four bytes; bits after the prefix are 0 */
+        uint32_t id;
+        const char *name;
+};
+
+struct conf_rules {
+        struct conf_rule *list;
+        size_t n;
+        int given;                      /* the key was written, perhaps with an empty list */
+};
+
+struct conf_words {
+        const char **list;
+        size_t n;
+};
+
+struct conf_ids {
+        uint32_t *list;
+        size_t n;
+};
+
 struct conf_listener {
         const char *text;               /* the address as written */
         struct addr addr;
+        int accept_proxy;
+        struct conf_rules proxy_from;   /* not given: all */
         int backlog;                    /* 0: somaxconn */
         mode_t mode;
         const char *owner, *group;      /* NULL: unset */
@@ -44,11 +85,29 @@ struct conf_listener {
         struct conf_where where;
 };
 
+/* Every condition that is given must match; a list matches where one of it does. */
+struct conf_route {
+        const char *name;
+        struct conf_words sni;          /* lower case; "*.example.org" stands for one or more labels */
+        struct conf_words alpn;
+        struct conf_rules from;
+        struct conf_ids uid, gid;
+        unsigned backend;               /* index into conf.backends */
+        struct conf_where where;
+};
+
 struct conf_frontend {
         const char *name;
+        struct conf_route *routes;      /* in the order written */
+        size_t n_routes;
+        struct conf_rules allow, deny;
+        uint32_t rate;                  /* connections a second; 0: off */
+        uint32_t max_per_source;        /* 0: off */
+        uint32_t rate_per_source;       /* connections a second; 0: off */
+        uint64_t upload_rate, download_rate;    /* bytes a second for each session; 0: off */
         struct conf_listener *listeners;
         size_t n_listeners;
-        unsigned backend;               /* index into conf.backends */
+        unsigned backend;               /* index into conf.backends, or CONF_NO_BACKEND */
         uint32_t max_connections;       /* 0: off */
         int half_close;
         int access_log;
@@ -56,19 +115,56 @@ struct conf_frontend {
         struct conf_where where;
 };
 
+enum conf_send_proxy { CONF_SEND_PROXY_OFF, CONF_SEND_PROXY_V1, CONF_SEND_PROXY_V2 };
+
 struct conf_server {
         const char *name;
         const char *text;               /* the address as written */
-        struct addr addr;               /* ADDR_HOST: to be resolved */
+        struct addr addr;               /* ADDR_HOST and ADDR_SRV: to be resolved */
         struct addr source;             /* ADDR_NONE: unset; port 0 allowed (an address without a port) */
         uint16_t weight;                /* 0 to 256 */
+        uint32_t max_connections;       /* 0: off */
         int backup;
         int disabled;
+        enum conf_send_proxy send_proxy;
+        int64_t slow_start;             /* ms or CONF_OFF */
+        int check;                      /* off: not checked, whatever the backend says */
+        const char *check_text;         /* check-address as written; NULL: the server's own */
+        struct addr check_addr;
         struct sockopt_set sockopts;    /* effective */
         struct conf_where where;
 };
 
-enum conf_balance { CONF_ROUNDROBIN };
+enum conf_balance {
+        CONF_ROUNDROBIN, CONF_LEASTCONN, CONF_RANDOM, CONF_SOURCE, CONF_FIRST, CONF_LEAST_TIME,
+        CONF_BALANCES
+};
+
+enum conf_check_type { CONF_CHECK_TCP, CONF_CHECK_EXPECT };
+enum conf_on_down { CONF_ON_DOWN_KEEP, CONF_ON_DOWN_CLOSE };
+enum conf_when_down { CONF_WHEN_DOWN_REFUSE, CONF_WHEN_DOWN_WAIT };
+
+/* check { }.  Not given: servers are not checked. */
+struct conf_check {
+        int given;
+        enum conf_check_type type;
+        const char *send;               /* NULL: nothing */
+        size_t send_len;
+        const char *expect;             /* NULL: nothing; a string, or a regular expression without its slashes */
+        size_t expect_len;
+        int regex;
+        int64_t interval, fast_interval;        /* ms */
+        unsigned rise, fall;
+        enum conf_on_down on_down;
+};
+
+/* outlier { }.  Not given: nobody is ejected. */
+struct conf_outlier {
+        int given;
+        unsigned failures;
+        int64_t eject, eject_max;       /* ms */
+        unsigned max_ejected;           /* percent */
+};
 
 struct conf_backend {
         const char *name;
@@ -76,8 +172,20 @@ struct conf_backend {
         struct conf_server *servers;
         size_t n_servers;
         unsigned retries;
+        uint32_t queue;                 /* sessions that may wait while every server is at its limit */
+        enum conf_when_down when_down;
+        int64_t resolve;                /* ms; CONF_OFF: by the records' TTL */
+        struct conf_check check;
+        struct conf_outlier outlier;
         struct conf_server_timeouts timeouts;
         struct conf_where where;
+};
+
+/* resolver { } */
+struct conf_resolver {
+        struct addr *servers;           /* none: the system's */
+        size_t n_servers;
+        int64_t timeout, hold;          /* ms */
 };
 
 struct conf {
@@ -90,6 +198,7 @@ struct conf {
         enum log_level log_level;
         struct log_target log;
         struct log_target access_log;
+        struct conf_resolver resolver;
         struct conf_frontend *frontends;
         size_t n_frontends;
         struct conf_backend *backends;

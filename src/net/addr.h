@@ -22,6 +22,7 @@ enum addr_kind {
         ADDR_ANY,       /* :80, every address: dual stack */
         ADDR_UNIX,      /* unix:/path and unix:@abstract */
         ADDR_HOST,      /* host.name:80, to be resolved */
+        ADDR_SRV,       /* srv:_ldap._tcp.example.org, to be resolved; of servers alone */
         ADDR_FD,        /* fd:NAME, a listening socket that is open already */
 };
 
