@@ -406,6 +406,9 @@ static int load_conf(struct load *load) {
         load_defaults(load, schema_log, load->conf);
         load_defaults(load, schema_access_log, load->conf);
         load_defaults(load, schema_timeouts, &load->timeouts);
+        load->timeouts.client.preface = 5000;
+        load->timeouts.server.queue = 30000;
+        load->timeouts.server.check = 2000;
         sockopt_defaults(&load->socket);
         for (const struct source *source = first; source; source = source->next) {
                 const struct load_section top = { .source = source, .cfg = source->cfg };

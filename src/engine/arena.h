@@ -19,18 +19,18 @@
 
 /* Raised whenever a record's layout changes.  Tests build binaries with others. */
 #ifndef ARENA_LAYOUT
-#define ARENA_LAYOUT 1
+#define ARENA_LAYOUT 2
 #endif
 /* The oldest layout that this binary can go on with; raised where a change leaves an older record without sense. */
 #ifndef ARENA_LAYOUT_OLDEST
-#define ARENA_LAYOUT_OLDEST 1
+#define ARENA_LAYOUT_OLDEST 2
 #endif
 
 #define ARENA_NONE UINT32_MAX   /* no record */
 
 enum arena_slab {
         ARENA_CONTROL, ARENA_THREADS, ARENA_LISTENERS, ARENA_FRONTENDS, ARENA_BACKENDS, ARENA_SERVERS, ARENA_PIPES,
-        ARENA_SESSIONS, ARENA_TRIES,
+        ARENA_SESSIONS, ARENA_RARE,
         ARENA_SLABS
 };
 

@@ -67,7 +67,7 @@ static int resolve_server(struct resolve *resolve, struct backend *backend, size
         addr.len = found->ai_addrlen;
         freeaddrinfo(found);
         addr_unmap(&addr);
-        backend_set_address(backend, backend->slots[i], &addr);
+        backend_set_address(backend, backend->members[i].slot, &addr);
         log_info(resolve->log, &context, "the server's name resolves to %s",
                  addr_format(&addr.sa, addr.len, text, sizeof(text)));
         return 1;
@@ -83,7 +83,7 @@ static size_t resolve_round(struct resolve *resolve, int first) {
 
                         if (resolve->backends[b].conf->servers[i].addr.kind != ADDR_HOST)
                                 continue;
-                        backend_address(&resolve->backends[b], resolve->backends[b].slots[i], &addr);
+                        backend_address(&resolve->backends[b], resolve->backends[b].members[i].slot, &addr);
                         if (addr.kind == ADDR_NONE)
                                 missing += !resolve_server(resolve, &resolve->backends[b], i, first);
                 }

@@ -93,9 +93,8 @@ static void close_log_client(const struct session *session, struct access_record
 
 /* Which servers the session had to do with: the present or last one, and all of them where there were several. */
 static void close_log_servers(struct env *env, const struct session *session, struct access_record *record) {
-        struct backend *backend = env_backend(env, session);
         const struct env_server *servers = env->shared->servers;
-        const uint16_t *tried = session->tries == ARENA_NONE ? NULL : env->shared->tries[session->tries].server;
+        const uint16_t *tried = session->rare == ARENA_NONE ? NULL : env->shared->rares[session->rare].server;
         unsigned last = session->server;
 
         for (unsigned i = 0; tried && i < session->tried; i++)
@@ -107,7 +106,7 @@ static void close_log_servers(struct env *env, const struct session *session, st
         record->retries = record->n_tried ? record->n_tried - 1u : 0;
         if (last != SESSION_NO_SERVER) {
                 record->server = servers[last].conf->name;
-                backend_address(backend, last, &record->address);
+                backend_address(env_backend(env, session), last, &record->address);
         }
 }
 
@@ -122,7 +121,10 @@ static void close_log(struct env *env, const struct session *session) {
         record.session = session->id;
         record.frontend = frontend->name;
         record.listener = env->shared->listeners[session->listener].record->text;
-        record.backend = env_backend(env, session)->conf->name;
+        if (session->backend != SESSION_NO_BACKEND)
+                record.backend = env_backend(env, session)->conf->name;
+        if (session->rare != ARENA_NONE && env->shared->rares[session->rare].sni[0])
+                record.sni = env->shared->rares[session->rare].sni;
         close_log_client(session, &record);
         close_log_servers(env, session, &record);
         record.bytes_up = session->direction[SESSION_CLIENT].bytes;
@@ -154,6 +156,8 @@ static enum life_event close_release(struct env *env, struct session *session, i
         struct session was;
 
         close_log(env, session);
+        if (session->state == LIFE_QUEUED)
+                pick_leave(env, session);
         wheel_cancel(&env->loop.wheel, index);
         loop_unready(&env->loop, index);
         if (reset)
@@ -178,9 +182,9 @@ static enum life_event close_release(struct env *env, struct session *session, i
                         env_give_pipe(env, was.direction[side].pipe);
         }
         if (was.server != SESSION_NO_SERVER)
-                backend_release(&shared->backends[was.backend], was.server);
-        if (was.tries != ARENA_NONE)
-                arena_list_give(&shared->tries_list, was.tries);
+                pick_give_back(env, &shared->backends[was.backend], was.server);
+        if (was.rare != ARENA_NONE)
+                arena_list_give(&shared->rare_list, was.rare);
         arena_list_give(&shared->session_list, index);
         atomic_fetch_sub(&shared->threads[env->thread].sessions, 1);
         atomic_fetch_sub(&shared->frontends[was.frontend].sessions, 1);

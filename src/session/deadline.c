@@ -8,12 +8,14 @@
 #include "session/access.h"
 #include "session/close.h"
 #include "session/connect.h"
+#include "session/preface.h"
 
 #define DEADLINE_LATE_OPTIONS_MS 5000 /* a session that lives so long gets the options that others need not pay for */
 
 enum deadline_kind {
-        DEADLINE_NONE, DEADLINE_SESSION, DEADLINE_CONNECT, DEADLINE_UNTIL, DEADLINE_CLOSE, DEADLINE_CLIENT,
-        DEADLINE_SERVER, DEADLINE_CLIENT_FIN, DEADLINE_SERVER_FIN, DEADLINE_LATE_OPTIONS,
+        DEADLINE_NONE, DEADLINE_SESSION, DEADLINE_PREFACE, DEADLINE_QUEUE, DEADLINE_CONNECT, DEADLINE_UNTIL,
+        DEADLINE_CLOSE, DEADLINE_CLIENT, DEADLINE_SERVER, DEADLINE_CLIENT_FIN, DEADLINE_SERVER_FIN,
+        DEADLINE_LATE_OPTIONS,
 };
 
 struct deadline {
@@ -59,6 +61,12 @@ static struct deadline deadline_nearest(const struct env *env, const struct sess
                 deadline_consider(&nearest, session->until_ms, 0, DEADLINE_UNTIL);
         if (session->close_ms)
                 deadline_consider(&nearest, session->close_ms, 0, DEADLINE_CLOSE);
+        if (session->state == LIFE_PREFACE)
+                deadline_consider(&nearest, session->accepted_ms, env_frontend_conf(env, session)->timeouts.preface,
+                                  DEADLINE_PREFACE);
+        if (session->state == LIFE_QUEUED)
+                deadline_consider(&nearest, session->phase_ms - session->queue_ms,
+                                  env_backend(env, session)->conf->timeouts.queue, DEADLINE_QUEUE);
         if (session->state == LIFE_CONNECTING)
                 deadline_consider(&nearest, session->phase_ms, env_backend(env, session)->conf->timeouts.connect,
                                   DEADLINE_CONNECT);
@@ -108,6 +116,10 @@ enum life_event deadline_expire(struct env *env, struct session *session) {
                 switch (nearest.kind) {
                 case DEADLINE_SESSION:
                         return deadline_kill(session, ACCESS_SESSION_TIMEOUT);
+                case DEADLINE_PREFACE:
+                        return preface_timeout(env, session);
+                case DEADLINE_QUEUE:
+                        return deadline_kill(session, ACCESS_QUEUE_TIMEOUT);
                 case DEADLINE_CLIENT:
                         return deadline_kill(session, ACCESS_CLIENT_TIMEOUT);
                 case DEADLINE_SERVER:

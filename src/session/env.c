@@ -1,6 +1,63 @@
 /* SPDX-License-Identifier: ISC */
 #include "session/env.h"
 
+#include <string.h>
+
+/* The thread's list is a stack that its owner takes whole, so it needs no lock. */
+void env_post(struct env_shared *shared, uint32_t session) {
+        struct env_thread *thread = &shared->threads[shared->sessions[session].thread % shared->n_threads];
+        struct env_mail *mail = &shared->mail[session];
+        uint32_t first;
+
+        if (atomic_exchange(&mail->posted, 1))
+                return;
+        first = atomic_load(&thread->mail);
+        do
+                mail->next = first;
+        while (!atomic_compare_exchange_weak(&thread->mail, &first, session + 1));
+        if (!first)
+                loop_wake(thread->record);
+}
+
+void env_post_kill(struct env_shared *shared, uint32_t session, uint64_t id, unsigned end) {
+        atomic_store(&shared->mail[session].kill, id << 8 | end);
+        env_post(shared, session);
+}
+
+void env_read_mail(struct env *env) {
+        uint32_t at = atomic_exchange(&env->shared->threads[env->thread].mail, 0);
+
+        while (at) {
+                uint32_t index = at - 1;
+
+                at = env->shared->mail[index].next;
+                atomic_store(&env->shared->mail[index].posted, 0);
+                if (env->shared->sessions[index].state != LIFE_CLOSED &&
+                    env->shared->sessions[index].thread == env->thread)
+                        loop_ready(&env->loop, index);
+        }
+}
+
+void env_grant(struct env_shared *shared, struct backend *backend, int64_t now_ms) {
+        uint32_t session;
+
+        while ((session = backend_grant(backend, now_ms)) != BACKEND_NOBODY)
+                env_post(shared, session);
+}
+
+struct session_rare *env_rare(struct env *env, struct session *session) {
+        if (session->rare == ARENA_NONE) {
+                uint32_t index = arena_list_take(&env->shared->rare_list);
+
+                if (index == ARENA_NONE)
+                        return NULL;
+                memset(&env->shared->rares[index], 0, sizeof(env->shared->rares[index]));
+                atomic_signal_fence(memory_order_seq_cst);
+                session->rare = index;
+        }
+        return &env->shared->rares[session->rare];
+}
+
 void env_give_pipe(struct env *env, uint32_t pipe) {
         uint32_t node = env_pool_node(env);
 

@@ -71,7 +71,7 @@ struct env_listener {
 struct env_frontend {
         const struct conf_frontend *conf;       /* of the config, or the ghost */
         void *ghost;                            /* made from the record, in no config; worker/slots.c owns it */
-        uint32_t backend;                       /* slot */
+        uint32_t backend;                       /* slot, or ARENA_NONE: none by default */
         _Atomic uint32_t sessions;
 };
 
@@ -84,24 +84,35 @@ struct env_server {
 struct env_thread {
         struct loop_record *record;             /* in the arena */
         _Atomic uint32_t sessions;
+        _Atomic uint32_t mail;                  /* first session to be looked at, as index + 1: env_post() */
 } __attribute__((aligned(64)));
+
+/* What other threads want of a session: process memory, by session index, zeroed. */
+struct env_mail {
+        uint32_t next;                          /* in its thread's list, as index + 1 */
+        _Atomic uint32_t posted;                /* it is in the list */
+        _Atomic uint64_t kill;                  /* session id << 8 | enum access_end; 0: no */
+};
 
 struct env_shared {
         const struct conf *conf;
         struct log *log;
         struct arena *arena;
         struct session *sessions;               /* slab ARENA_SESSIONS */
-        struct session_tries *tries;            /* slab ARENA_TRIES */
+        struct session_rare *rares;             /* slab ARENA_RARE */
         struct arena_list session_list;
-        struct arena_list tries_list;
+        struct arena_list rare_list;
         struct pipe_store pipes;
         struct backend *backends;               /* by slot; conf is NULL where it is not used */
+        uint16_t *backend_slots;                /* of conf->backends, in their order; owned */
         struct env_server *servers;
         struct env_frontend *frontends;
         struct env_listener *listeners;
         struct env_thread *threads;
         struct loop_links *links;               /* nodes: sessions, then each thread's listeners and pool */
         struct wheel_node *timers;
+        struct env_mail *mail;                  /* by session */
+        struct backend_waiter *waiters;         /* by session */
         uint8_t *unsure;                        /* by session: adopted, and its sockets have not been looked at yet */
         uint32_t n_listeners;                   /* slots from here on are not used */
         uint32_t n_threads;
@@ -140,6 +151,24 @@ static inline uint32_t env_pool_node(const struct env *env) {
 /* Gives an empty pipe back to the pool, which is looked after from then on. */
 void env_give_pipe(struct env *env, uint32_t pipe);
 
+/*
+ * Has a session looked at by its thread (session_ready()): it was given a place at a server, or is to be ended.
+ * May be called in any thread; the session may be gone when it is looked at.
+ */
+void env_post(struct env_shared *shared, uint32_t session);
+
+/* Ends the session with that id, if it is the one in that record still, as `end` (enum access_end) says. */
+void env_post_kill(struct env_shared *shared, uint32_t session, uint64_t id, unsigned end);
+
+/* Takes in what was posted to this thread: its sessions go to the ready list.  On the loop's wake-up. */
+void env_read_mail(struct env *env);
+
+/* Gives waiting sessions the places that there are: after a change that made room. */
+void env_grant(struct env_shared *shared, struct backend *backend, int64_t now_ms);
+
+/* The session's record of rare things, taken now where it has none.  NULL only where the arena is damaged. */
+struct session_rare *env_rare(struct env *env, struct session *session);
+
 /* The number of a session's record. */
 static inline uint32_t env_index(const struct env *env, const struct session *session) {
         return (uint32_t)(session - env->shared->sessions);
@@ -150,7 +179,7 @@ static inline const struct conf_frontend *env_frontend_conf(const struct env *en
         return env->shared->frontends[session->frontend].conf;
 }
 
-/* The backend that a session is for. */
+/* The backend that a session is for.  Only once the preface is done. */
 static inline struct backend *env_backend(const struct env *env, const struct session *session) {
         return &env->shared->backends[session->backend];
 }

@@ -8,18 +8,28 @@
 /* Whatever is not named is { LIFE_CLOSED, LIFE_ILLEGAL }: zero. */
 static const struct life_step life_table[LIFE_STATES][LIFE_EVENTS] = {
         [LIFE_ACCEPTED] = {
-                [LIFE_ADMIT] = STEP(PICKING, PICK),
+                [LIFE_ADMIT] = STEP(PREFACE, READ_PREFACE),
+                [LIFE_CLIENT_LEFT] = STEP(CLOSED, ABORT),
+                [LIFE_KILL] = STEP(CLOSED, ABORT),
+        },
+        [LIFE_PREFACE] = {
+                [LIFE_LOOK] = STEP(PREFACE, READ_PREFACE),
+                [LIFE_MORE] = STEP(PREFACE, STAY),
+                [LIFE_ROUTED] = STEP(PICKING, PICK),
+                [LIFE_GIVE_UP] = STEP(CLOSED, ABORT),
                 [LIFE_CLIENT_LEFT] = STEP(CLOSED, ABORT),
                 [LIFE_KILL] = STEP(CLOSED, ABORT),
         },
         [LIFE_PICKING] = {
                 [LIFE_PICKED] = STEP(CONNECTING, CONNECT),
                 [LIFE_PAUSE] = STEP(QUEUED, REST),
+                [LIFE_WAIT] = STEP(QUEUED, STAY),
                 [LIFE_GIVE_UP] = STEP(CLOSED, ABORT),
                 [LIFE_KILL] = STEP(CLOSED, ABORT),
         },
         [LIFE_QUEUED] = {
                 [LIFE_DUE] = STEP(PICKING, PICK),
+                [LIFE_GRANTED] = STEP(CONNECTING, CONNECT),
                 [LIFE_CLIENT_LEFT] = STEP(CLOSED, ABORT),
                 [LIFE_KILL] = STEP(CLOSED, ABORT),
         },
@@ -51,6 +61,7 @@ struct life_step life_step(enum life_state state, enum life_event event) {
 unsigned life_holds(enum life_state state) {
         switch (state) {
         case LIFE_ACCEPTED:
+        case LIFE_PREFACE:
         case LIFE_PICKING:
         case LIFE_QUEUED:
                 return LIFE_HOLDS_CLIENT;
@@ -89,19 +100,23 @@ unsigned life_releases(enum life_action action, unsigned held) {
 }
 
 static const char *const life_states[LIFE_STATES] = {
-        [LIFE_CLOSED] = "CLOSED", [LIFE_ACCEPTED] = "ACCEPTED", [LIFE_PICKING] = "PICKING", [LIFE_QUEUED] = "QUEUED",
-        [LIFE_CONNECTING] = "CONNECTING", [LIFE_RELAYING] = "RELAYING", [LIFE_CLOSING] = "CLOSING",
+        [LIFE_CLOSED] = "CLOSED", [LIFE_ACCEPTED] = "ACCEPTED", [LIFE_PREFACE] = "PREFACE", [LIFE_PICKING] = "PICKING",
+        [LIFE_QUEUED] = "QUEUED", [LIFE_CONNECTING] = "CONNECTING", [LIFE_RELAYING] = "RELAYING",
+        [LIFE_CLOSING] = "CLOSING",
 };
 
 static const char *const life_events[LIFE_EVENTS] = {
-        [LIFE_NOTHING] = "nothing", [LIFE_ADMIT] = "admit", [LIFE_PICKED] = "picked", [LIFE_PAUSE] = "pause",
-        [LIFE_GIVE_UP] = "give-up", [LIFE_PENDING] = "pending", [LIFE_CONNECTED] = "connected",
+        [LIFE_NOTHING] = "nothing", [LIFE_ADMIT] = "admit", [LIFE_LOOK] = "look", [LIFE_MORE] = "more",
+        [LIFE_ROUTED] = "routed", [LIFE_PICKED] = "picked", [LIFE_PAUSE] = "pause", [LIFE_WAIT] = "wait",
+        [LIFE_GRANTED] = "granted", [LIFE_GIVE_UP] = "give-up", [LIFE_PENDING] = "pending",
+        [LIFE_CONNECTED] = "connected",
         [LIFE_FAILED] = "failed", [LIFE_DUE] = "due", [LIFE_CLIENT_LEFT] = "client-left", [LIFE_DONE] = "done",
         [LIFE_ENDING] = "ending", [LIFE_FLUSHED] = "flushed", [LIFE_KILL] = "kill",
 };
 
 static const char *const life_actions[LIFE_ACTIONS] = {
-        [LIFE_ILLEGAL] = "illegal", [LIFE_STAY] = "stay", [LIFE_PICK] = "pick", [LIFE_REST] = "rest",
+        [LIFE_ILLEGAL] = "illegal", [LIFE_STAY] = "stay",
+        [LIFE_READ_PREFACE] = "read-preface", [LIFE_PICK] = "pick", [LIFE_REST] = "rest",
         [LIFE_CONNECT] = "connect", [LIFE_CONNECT_AGAIN] = "connect-again", [LIFE_PICK_NEXT] = "pick-next",
         [LIFE_RELAY] = "relay", [LIFE_LINGER] = "linger", [LIFE_ABORT] = "abort", [LIFE_FINISH] = "finish",
         [LIFE_PART] = "part",

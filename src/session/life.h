@@ -15,8 +15,9 @@
 enum life_state {
         LIFE_CLOSED,            /* the record is free; zero, so that a fresh arena is all closed */
         LIFE_ACCEPTED,          /* has its record; waits for its thread to take it up */
+        LIFE_PREFACE,           /* is looked at before it gets a server: admission, headers, routes */
         LIFE_PICKING,           /* a server is being chosen; never outlasts a handler */
-        LIFE_QUEUED,            /* waits for its turn to choose again */
+        LIFE_QUEUED,            /* waits for a place at a server, or for its turn to choose again */
         LIFE_CONNECTING,        /* has a server, and a connect under way or to be repeated */
         LIFE_RELAYING,          /* bytes move */
         LIFE_CLOSING,           /* all is written; the last bytes are on their way to a peer */
@@ -26,8 +27,13 @@ enum life_state {
 enum life_event {
         LIFE_NOTHING,           /* no event: the executor stops */
         LIFE_ADMIT,             /* its thread takes the session up */
+        LIFE_LOOK,              /* there may be more of the preface */
+        LIFE_MORE,              /* the preface is not complete */
+        LIFE_ROUTED,            /* admitted, and its backend is known */
         LIFE_PICKED,            /* a server was chosen */
         LIFE_PAUSE,             /* every server was tried; again after a pause */
+        LIFE_WAIT,              /* it is in the backend's queue */
+        LIFE_GRANTED,           /* it was given a place at a server */
         LIFE_GIVE_UP,           /* no server, or no try left */
         LIFE_PENDING,           /* connect is under way */
         LIFE_CONNECTED,         /* connect succeeded */
@@ -44,6 +50,7 @@ enum life_event {
 enum life_action {
         LIFE_ILLEGAL,           /* a hole of the table: a fault of ours */
         LIFE_STAY,              /* nothing to do */
+        LIFE_READ_PREFACE,      /* admit, read what comes before the choice, choose the backend */
         LIFE_PICK,              /* choose a server */
         LIFE_REST,              /* wait before the next round */
         LIFE_CONNECT,           /* open a socket and connect */

@@ -6,36 +6,51 @@
 
 #define PICK_REST_MS 200 /* between rounds over the servers */
 
+static enum life_event pick_none(struct session *session, unsigned end) {
+        if (session->tried)
+                session_note_end(session, ACCESS_CONNECT_FAILED, session->error);
+        else
+                session_note_end(session, end, 0);
+        return LIFE_GIVE_UP;
+}
+
+/* What was spent in QUEUED; a first pick comes at once. */
+static void pick_count_wait(struct env *env, struct session *session) {
+        session->queue_ms += (int32_t)(env->loop.now_ms - session->phase_ms);
+        session->until_ms = 0;
+}
+
 enum life_event pick_server(struct env *env, struct session *session) {
         struct backend *backend = env_backend(env, session);
-        const uint16_t *tried = NULL;
+        struct backend_request request = { .session = env_index(env, session), .now_ms = env->loop.now_ms };
         int server;
 
-        /* What was spent in QUEUED; a first pick comes at once. */
-        if (session->until_ms) {
-                session->queue_ms += (int32_t)(env->loop.now_ms - session->phase_ms);
-                session->until_ms = 0;
-        }
+        if (session->until_ms)
+                pick_count_wait(env, session);
         if (session->tried > backend->conf->retries) {
                 session_note_end(session, ACCESS_CONNECT_FAILED, session->error);
                 return LIFE_GIVE_UP;
         }
-        if (session->tries != ARENA_NONE)
-                tried = env->shared->tries[session->tries].server + session->round;
-        server = backend_pick(backend, tried, session->tried - session->round, &env->address);
-        if (server == BACKEND_ALL_TRIED) {
+        if (session->rare != ARENA_NONE) {
+                request.tried = env->shared->rares[session->rare].server + session->round;
+                request.n_tried = session->tried - session->round;
+        }
+        server = backend_pick(backend, &request, &env->address);
+        switch (server) {
+        case BACKEND_ALL_TRIED:
                 session->round = session->tried;
                 return LIFE_PAUSE;
+        case BACKEND_WAIT:
+                session->phase_ms = env->loop.now_ms;
+                return LIFE_WAIT;
+        case BACKEND_QUEUE_FULL:
+                return pick_none(session, backend->conf->queue ? ACCESS_QUEUE_FULL : ACCESS_NO_SERVER);
+        case BACKEND_NO_SERVER:
+                return pick_none(session, ACCESS_NO_SERVER);
+        default:
+                session->server = (uint16_t)server;
+                return LIFE_PICKED;
         }
-        if (server == BACKEND_NO_SERVER) {
-                if (session->tried)
-                        session_note_end(session, ACCESS_CONNECT_FAILED, session->error);
-                else
-                        session_note_end(session, ACCESS_NO_SERVER, 0);
-                return LIFE_GIVE_UP;
-        }
-        session->server = (uint16_t)server;
-        return LIFE_PICKED;
 }
 
 enum life_event pick_rest(struct env *env, struct session *session) {
@@ -45,14 +60,36 @@ enum life_event pick_rest(struct env *env, struct session *session) {
         return LIFE_NOTHING;
 }
 
-void pick_release(struct env *env, struct session *session) {
-        struct env_shared *shared = env->shared;
+enum life_event pick_granted(struct env *env, struct session *session) {
+        int server = backend_granted(env_backend(env, session), env_index(env, session), &env->address);
 
+        if (server < 0)
+                return LIFE_NOTHING;
+        pick_count_wait(env, session);
+        session->server = (uint16_t)server;
+        return LIFE_GRANTED;
+}
+
+void pick_give_back(struct env *env, struct backend *backend, unsigned server) {
+        uint32_t next = backend_release(backend, server);
+
+        if (next != BACKEND_NOBODY)
+                env_post(env->shared, next);
+}
+
+void pick_leave(struct env *env, struct session *session) {
+        uint32_t next = backend_leave(env_backend(env, session), env_index(env, session));
+
+        if (next != BACKEND_NOBODY)
+                env_post(env->shared, next);
+}
+
+void pick_release(struct env *env, struct session *session) {
         /* As many records as sessions: one is always there. */
-        if (session->tries == ARENA_NONE)
-                session->tries = arena_list_take(&shared->tries_list);
-        if (session->tries != ARENA_NONE && session->tried < SESSION_TRIES)
-                shared->tries[session->tries].server[session->tried++] = session->server;
-        backend_release(env_backend(env, session), session->server);
+        struct session_rare *rare = env_rare(env, session);
+
+        if (rare && session->tried < SESSION_TRIES)
+                rare->server[session->tried++] = session->server;
+        pick_give_back(env, env_backend(env, session), session->server);
         session->server = SESSION_NO_SERVER;
 }

@@ -4,19 +4,29 @@
 
 #include "session/env.h"
 
-/* Choosing a server, and the pause before the servers are tried all over again. */
+/* Choosing a server, waiting for one, and the pause before the servers are tried all over again. */
 
 /*
  * Chooses a server that this round has not tried.  Returns LIFE_PICKED with the place
- * at the server taken and env->address set; LIFE_PAUSE where all were tried but tries are left;
- * LIFE_GIVE_UP, the end noted, where no server is usable or no try is left.
+ * at the server taken and env->address set; LIFE_WAIT where the session is in the backend's queue now;
+ * LIFE_PAUSE where all were tried but tries are left; LIFE_GIVE_UP, the end noted, where no server is usable, the
+ * queue is full or no try is left.
  */
 enum life_event pick_server(struct env *env, struct session *session);
 
 /* Sets the timer that ends the pause.  Returns LIFE_NOTHING. */
 enum life_event pick_rest(struct env *env, struct session *session);
 
+/* A session in LIFE_QUEUED asks what it was given.  Returns LIFE_GRANTED as LIFE_PICKED above, or LIFE_NOTHING. */
+enum life_event pick_granted(struct env *env, struct session *session);
+
 /* Adds the present server to those tried and lets go of it. */
 void pick_release(struct env *env, struct session *session);
+
+/* Gives back the place at a server that was taken.  Whoever waits for it is told. */
+void pick_give_back(struct env *env, struct backend *backend, unsigned server);
+
+/* The session waits no more. */
+void pick_leave(struct env *env, struct session *session);
 
 #endif

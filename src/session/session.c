@@ -11,6 +11,7 @@
 #include "session/deadline.h"
 #include "session/env.h"
 #include "session/pick.h"
+#include "session/preface.h"
 #include "session/relay.h"
 
 #define SESSION_GENERATION_MASK ((1u << 30) - 1)
@@ -64,6 +65,7 @@ typedef enum life_event session_action_fn(struct env *env, struct session *sessi
 static session_action_fn *const session_actions[LIFE_ACTIONS] = {
         [LIFE_ILLEGAL] = session_illegal,
         [LIFE_STAY] = session_stay,
+        [LIFE_READ_PREFACE] = preface_read,
         [LIFE_PICK] = pick_server,
         [LIFE_REST] = pick_rest,
         [LIFE_CONNECT] = connect_start,
@@ -184,6 +186,10 @@ void session_event(struct env *env, uint64_t key, uint32_t events) {
                 session_run(env, session, side == SESSION_CLIENT && session_client_left(session, events)
                                                   ? LIFE_CLIENT_LEFT : LIFE_ADMIT);
                 break;
+        case LIFE_PREFACE:
+                if (side == SESSION_CLIENT)
+                        session_run(env, session, session_client_left(session, events) ? LIFE_CLIENT_LEFT : LIFE_LOOK);
+                break;
         case LIFE_QUEUED:
         case LIFE_CONNECTING:
                 if (side == SESSION_SERVER && session->state == LIFE_CONNECTING)
@@ -203,11 +209,30 @@ void session_event(struct env *env, uint64_t key, uint32_t events) {
         env->loop.record->current = LOOP_NONE;
 }
 
+/* Whether another thread wants it to end. */
+static int session_killed(struct env *env, struct session *session) {
+        uint64_t kill = atomic_load_explicit(&env->shared->mail[env_index(env, session)].kill, memory_order_relaxed);
+
+        if (!kill)
+                return 0;
+        atomic_store(&env->shared->mail[env_index(env, session)].kill, 0);
+        if (kill >> 8 != session->id)
+                return 0;
+        session_note_end(session, kill & 255, 0);
+        return 1;
+}
+
 /* What a session can do without an event: in most states it waits for one. */
 static enum life_event session_turn(struct env *env, struct session *session) {
+        if (session_killed(env, session))
+                return LIFE_KILL;
         switch (session->state) {
         case LIFE_ACCEPTED:
                 return LIFE_ADMIT;
+        case LIFE_PREFACE:
+                return LIFE_LOOK;
+        case LIFE_QUEUED:
+                return pick_granted(env, session);
         case LIFE_CONNECTING:
                 return connect_resume(env, session);
         case LIFE_RELAYING:
@@ -268,7 +293,7 @@ static void session_choose_anew(struct env *env, struct session *session) {
         int fd = session->fd[SESSION_SERVER];
 
         if (session->server != SESSION_NO_SERVER)
-                backend_release(env_backend(env, session), session->server);
+                pick_give_back(env, env_backend(env, session), session->server);
         session->server = SESSION_NO_SERVER;
         session->until_ms = 0;
         session->state = LIFE_ACCEPTED;

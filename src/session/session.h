@@ -23,6 +23,7 @@ enum session_side { SESSION_CLIENT, SESSION_SERVER, SESSION_SIDES };
 #define SESSION_DEAF(side) (64u << (side))      /* that side has closed and takes nothing any more */
 
 #define SESSION_NO_SERVER UINT16_MAX
+#define SESSION_NO_BACKEND UINT16_MAX   /* before the preface has said which */
 
 struct session {
         /* What a message touches. */
@@ -41,11 +42,11 @@ struct session {
         int64_t close_ms;               /* a side was lost: by then it ends, delivered or not; 0: none */
         int32_t queue_ms;               /* spent in LIFE_QUEUED */
         int32_t connect_ms;             /* the successful connect took; -1: there was none */
-        uint32_t tries;                 /* record in ARENA_TRIES, or ARENA_NONE */
+        uint32_t rare;                  /* record in ARENA_RARE, or ARENA_NONE */
         uint16_t thread;
         uint16_t listener;              /* slots, which outlive the config that named them */
         uint16_t frontend;
-        uint16_t backend;
+        uint16_t backend;               /* or SESSION_NO_BACKEND */
         uint16_t server;                /* or SESSION_NO_SERVER */
         uint16_t tried;                 /* servers tried before the present one */
         uint16_t round;                 /* of these, before the present round began */
@@ -56,14 +57,24 @@ struct session {
         uint16_t client_port;           /* network order */
         struct in6_addr client;         /* an IPv4 address in its first four bytes */
         uint32_t stamp;                 /* generation once more: with a damaged one events would be taken for stale */
+        uint8_t stage;                  /* enum preface_stage: what of the preface is done */
+        uint8_t unused[3];
 } __attribute__((aligned(64)));
 
 _Static_assert(sizeof(struct session) <= 256, "a session record has 256 bytes at most");
 
-/* Record of slab ARENA_TRIES: which servers were tried, in order; only a session with a failed connect has one. */
+/* Record of slab ARENA_RARE: what few sessions need.  Those that do have one, from env_rare(). */
 #define SESSION_TRIES 51
-struct session_tries {
-        uint16_t server[SESSION_TRIES]; /* slots */
+#define SESSION_SNI_SIZE 256
+struct session_rare {
+        uint16_t server[SESSION_TRIES]; /* slots of the servers that were tried, in order; session.tried of them */
+        uint16_t local_port;            /* where the client wanted to go, as a PROXY header said; network order */
+        struct in6_addr local;          /* an IPv4 address in its first four bytes */
+        uint16_t local_family;          /* AF_UNSPEC: not said */
+        uint8_t has_creds;              /* a PROXY header gave the client's ids */
+        uint32_t uid, gid;
+        int32_t pid;
+        char sni[SESSION_SNI_SIZE];     /* "": none */
 };
 
 struct env;

@@ -13,6 +13,7 @@
 #include "net/sys.h"
 #include "session/access.h"
 #include "session/deadline.h"
+#include "session/preface.h"
 #include "worker/control.h"
 #include "worker/slots.h"
 
@@ -257,22 +258,32 @@ static int adopt_direction(struct env_shared *shared, struct session *session, u
         return direction_sane(direction) || direction->state == DIRECTION_FAILED;
 }
 
-static int adopt_tries_valid(const struct env_shared *shared, const struct session *session) {
+static int adopt_rare_valid(const struct env_shared *shared, const struct session *session) {
         const struct arena_extent *extents = shared->arena->head->extents;
 
         if (session->tried > SESSION_TRIES || session->round > session->tried)
                 return 0;
-        if (session->tries == ARENA_NONE)
+        if (session->rare == ARENA_NONE)
                 return session->tried == 0;
-        if (session->tries >= extents[ARENA_TRIES].used)
+        if (session->rare >= extents[ARENA_RARE].used)
                 return 0;
         for (unsigned i = 0; i < session->tried; i++) {
-                uint16_t server = shared->tries[session->tries].server[i];
+                uint16_t server = shared->rares[session->rare].server[i];
 
                 if (server >= extents[ARENA_SERVERS].used || !shared->servers[server].conf)
                         return 0;
         }
         return 1;
+}
+
+/* One is known once the preface is done. */
+static int adopt_backend_valid(const struct env_shared *shared, const struct session *session) {
+        if (session->stage > PREFACE_DONE)
+                return 0;
+        if (session->backend == SESSION_NO_BACKEND)
+                return session->stage < PREFACE_DONE && session->state <= LIFE_PREFACE;
+        return session->backend < shared->arena->head->extents[ARENA_BACKENDS].used &&
+               shared->backends[session->backend].conf != NULL;
 }
 
 /*
@@ -285,14 +296,13 @@ static int adopt_valid(struct env_shared *shared, struct session *session) {
 
         if (session->state >= LIFE_STATES || session->end > ACCESS_END_N || session->stamp != session->generation)
                 return 0;
-        if (session->listener >= extents[ARENA_LISTENERS].used || session->frontend >= extents[ARENA_FRONTENDS].used ||
-            session->backend >= extents[ARENA_BACKENDS].used)
+        if (session->listener >= extents[ARENA_LISTENERS].used || session->frontend >= extents[ARENA_FRONTENDS].used)
                 return 0;
-        if (!shared->frontends[session->frontend].conf || !shared->backends[session->backend].conf)
+        if (!shared->frontends[session->frontend].conf || !adopt_backend_valid(shared, session))
                 return 0;
         if (has_server && (session->server >= extents[ARENA_SERVERS].used || !shared->servers[session->server].conf))
                 return 0;
-        if (!adopt_tries_valid(shared, session))
+        if (!adopt_rare_valid(shared, session))
                 return 0;
         if (session->state == LIFE_CONNECTING && session->fd[SESSION_SERVER] >= 0 && !has_server)
                 return 0;
@@ -321,13 +331,12 @@ static void adopt_defuse(struct env_shared *shared, struct session *session) {
                 session->frontend = 0;
         while (!shared->frontends[session->frontend].conf && session->frontend + 1u < extents[ARENA_FRONTENDS].used)
                 session->frontend++;
-        if (session->backend >= extents[ARENA_BACKENDS].used)
-                session->backend = 0;
-        while (!shared->backends[session->backend].conf && session->backend + 1u < extents[ARENA_BACKENDS].used)
-                session->backend++;
-        if (session->server != SESSION_NO_SERVER && !shared->servers[session->server].conf)
+        if (session->backend >= extents[ARENA_BACKENDS].used || !shared->backends[session->backend].conf)
+                session->backend = SESSION_NO_BACKEND;
+        if (session->backend == SESSION_NO_BACKEND ||
+            (session->server != SESSION_NO_SERVER && !shared->servers[session->server].conf))
                 session->server = SESSION_NO_SERVER;
-        session->tries = ARENA_NONE;
+        session->rare = ARENA_NONE;
         session->tried = session->round = 0;
         session->end = ACCESS_END_N;
         session->state = LIFE_ACCEPTED;
@@ -389,20 +398,20 @@ static void adopt_one(struct env_shared *shared, struct env **envs, struct sessi
         session_adopt(envs[session->thread], session, inherited, caught);
 }
 
-/* Gives back the records of tries that no session names. */
-static void adopt_tries(struct env_shared *shared) {
-        uint32_t used = shared->arena->head->extents[ARENA_TRIES].used;
+/* Gives back the records of rare things that no session names. */
+static void adopt_rares(struct env_shared *shared) {
+        uint32_t used = shared->arena->head->extents[ARENA_RARE].used;
         uint8_t *named = calloc(used + 1, 1);
 
         /* Without memory for that they stay taken: a leak until the next adoption, and no harm. */
         if (!named)
                 return;
         for (uint32_t i = 0; i < shared->arena->head->extents[ARENA_SESSIONS].used; i++)
-                if (shared->sessions[i].state != LIFE_CLOSED && shared->sessions[i].tries < used)
-                        named[shared->sessions[i].tries] = 1;
+                if (shared->sessions[i].state != LIFE_CLOSED && shared->sessions[i].rare < used)
+                        named[shared->sessions[i].rare] = 1;
         for (uint32_t i = 0; i < used; i++)
                 if (!named[i])
-                        arena_list_give(&shared->tries_list, i);
+                        arena_list_give(&shared->rare_list, i);
         free(named);
 }
 
@@ -440,11 +449,12 @@ static void adopt_references(const struct env_shared *shared, struct slots_refer
                         continue;
                 references->listeners[session->listener]++;
                 references->frontends[session->frontend]++;
-                references->backends[session->backend]++;
+                if (session->backend != SESSION_NO_BACKEND)
+                        references->backends[session->backend]++;
                 if (session->server != SESSION_NO_SERVER)
                         references->servers[session->server]++;
-                for (unsigned t = 0; session->tries != ARENA_NONE && t < session->tried; t++)
-                        references->servers[shared->tries[session->tries].server[t] % ENV_SERVERS]++;
+                for (unsigned t = 0; session->rare != ARENA_NONE && t < session->tried; t++)
+                        references->servers[shared->rares[session->rare].server[t] % ENV_SERVERS]++;
         }
 }
 
@@ -463,7 +473,7 @@ void adopt_sessions(struct env_shared *shared, struct env **envs, int inherited,
         for (uint32_t i = 0; i < used; i++)
                 if (shared->sessions[i].state == LIFE_CLOSED)
                         arena_list_give(&shared->session_list, i);
-        adopt_tries(shared);
+        adopt_rares(shared);
         adopt_pipes(shared, envs);
         for (uint32_t i = 0; i < used; i++)
                 if (shared->sessions[i].state != LIFE_CLOSED)

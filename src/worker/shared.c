@@ -36,7 +36,7 @@ int shared_arena(struct arena *arena, const struct limits *limits) {
                 [ARENA_SERVERS] = sizeof(struct server_record),
                 [ARENA_PIPES] = sizeof(struct pipe_record),
                 [ARENA_SESSIONS] = sizeof(struct session),
-                [ARENA_TRIES] = sizeof(struct session_tries),
+                [ARENA_RARE] = sizeof(struct session_rare),
         };
         const uint32_t counts[ARENA_SLABS] = {
                 [ARENA_CONTROL] = 1,
@@ -47,7 +47,7 @@ int shared_arena(struct arena *arena, const struct limits *limits) {
                 [ARENA_SERVERS] = ENV_SERVERS,
                 [ARENA_PIPES] = limits->pipes,
                 [ARENA_SESSIONS] = limits->sessions,
-                [ARENA_TRIES] = limits->sessions,
+                [ARENA_RARE] = limits->sessions,
         };
 
         return arena_init(arena, sizes, counts);
@@ -62,10 +62,12 @@ static int shared_allocate(struct env_shared *shared) {
         shared->listeners = shared_map(ENV_LISTENERS, sizeof(*shared->listeners));
         shared->links = shared_map(shared_nodes(shared), sizeof(*shared->links));
         shared->timers = shared_map(shared_nodes(shared), sizeof(*shared->timers));
+        shared->mail = shared_map(shared->n_sessions, sizeof(*shared->mail));
+        shared->waiters = shared_map(shared->n_sessions, sizeof(*shared->waiters));
         shared->unsure = shared_map(shared->n_sessions, sizeof(*shared->unsure));
         shared->threads = aligned_alloc(64, threads_size);
         if (!shared->backends || !shared->servers || !shared->frontends || !shared->listeners || !shared->links ||
-            !shared->timers || !shared->unsure || !shared->threads)
+            !shared->timers || !shared->mail || !shared->waiters || !shared->unsure || !shared->threads)
                 return -ENOMEM;
         memset(shared->threads, 0, threads_size);
         return 0;
@@ -116,13 +118,13 @@ int shared_init(struct env_shared *shared, struct arena *arena, const struct con
         shared->n_sessions = arena_count(arena, ARENA_SESSIONS);
         shared->max_sessions = max_sessions;
         shared->sessions = arena_slab(arena, ARENA_SESSIONS);
-        shared->tries = arena_slab(arena, ARENA_TRIES);
+        shared->rares = arena_slab(arena, ARENA_RARE);
 
         r = shared_allocate(shared);
         if (r >= 0)
                 r = arena_list_init(&shared->session_list, arena, ARENA_SESSIONS);
         if (r >= 0)
-                r = arena_list_init(&shared->tries_list, arena, ARENA_TRIES);
+                r = arena_list_init(&shared->rare_list, arena, ARENA_RARE);
         if (r >= 0)
                 r = pipe_store_init(&shared->pipes, arena, limits_pipe_budget());
         if (r >= 0)
@@ -161,10 +163,12 @@ void shared_deinit(struct env_shared *shared) {
                 return;
         slots_release(shared);
         pipe_store_deinit(&shared->pipes);
-        arena_list_deinit(&shared->tries_list);
+        arena_list_deinit(&shared->rare_list);
         arena_list_deinit(&shared->session_list);
         shared_unmap(shared->links, shared_nodes(shared), sizeof(*shared->links));
         shared_unmap(shared->timers, shared_nodes(shared), sizeof(*shared->timers));
+        shared_unmap(shared->mail, shared->n_sessions, sizeof(*shared->mail));
+        shared_unmap(shared->waiters, shared->n_sessions, sizeof(*shared->waiters));
         shared_unmap(shared->unsure, shared->n_sessions, sizeof(*shared->unsure));
         shared_unmap(shared->backends, ENV_BACKENDS, sizeof(*shared->backends));
         shared_unmap(shared->servers, ENV_SERVERS, sizeof(*shared->servers));

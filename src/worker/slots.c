@@ -233,6 +233,24 @@ static int slots_server_is(const struct server_record *record, uint32_t backend,
         return record->used && record->backend == backend && strcmp(record->name, name) == 0;
 }
 
+/* What was set at run time, or resolved, stays for as long as the file's own value is the same. */
+static void slots_server_file(struct server_record *record, const struct conf_server *conf) {
+        if (strcmp(record->text, conf->text) != 0) {
+                record->addr = (struct addr){ .kind = ADDR_NONE };
+                if (conf->addr.kind != ADDR_HOST && conf->addr.kind != ADDR_SRV)
+                        record->addr = conf->addr;
+                record->address_set = 0;
+        }
+        snprintf(record->text, sizeof(record->text), "%s", conf->text);
+        if (record->file_weight != conf->weight)
+                record->file_weight = record->weight = conf->weight;
+        if (record->file_disabled != conf->disabled) {
+                record->file_disabled = (uint8_t)conf->disabled;
+                record->admin = conf->disabled ? SERVER_MAINT : SERVER_READY;
+        }
+        record->backup = (uint8_t)conf->backup;
+}
+
 /* last: the slot of the server before, since in a config that is taken up again the next one follows. */
 static uint32_t slots_server(const struct arena *arena, uint32_t backend, const struct conf_server *conf,
                              uint32_t last) {
@@ -253,12 +271,7 @@ static uint32_t slots_server(const struct arena *arena, uint32_t backend, const 
                 snprintf(records[slot].name, sizeof(records[slot].name), "%s", conf->name);
                 records[slot].used = 1;
         }
-        /* A name that was resolved keeps its address for as long as it is the same name. */
-        if (conf->addr.kind != ADDR_HOST)
-                records[slot].addr = conf->addr;
-        else if (strcmp(records[slot].text, conf->text) != 0)
-                records[slot].addr = (struct addr){ .kind = ADDR_NONE };
-        snprintf(records[slot].text, sizeof(records[slot].text), "%s", conf->text);
+        slots_server_file(&records[slot], conf);
         return slot;
 }
 
@@ -287,7 +300,7 @@ static int slots_backend(struct env_shared *shared, const struct conf_backend *c
                 shared->servers[server].conf = &conf->servers[i];
         }
         if (r >= 0)
-                r = backend_init(&shared->backends[slot], conf, shared->arena, servers);
+                r = backend_init(&shared->backends[slot], conf, shared->arena, servers, shared->waiters);
         free(servers);
         return r;
 }
@@ -302,7 +315,7 @@ static int slots_frontend(struct env_shared *shared, const struct conf_frontend 
         records[slot].access_log = (uint8_t)conf->access_log;
         records[slot].timeouts = conf->timeouts;
         shared->frontends[slot].conf = conf;
-        shared->frontends[slot].backend = backends[conf->backend];
+        shared->frontends[slot].backend = conf->backend == CONF_NO_BACKEND ? ARENA_NONE : backends[conf->backend];
         for (size_t l = 0; l < conf->n_listeners; l++) {
                 const struct conf_listener *listener = &conf->listeners[l];
                 uint32_t number = slots_listener_find(shared->arena, &listener->addr);
@@ -352,7 +365,7 @@ static int slots_ghosts(struct env_shared *shared) {
                         return -ENOMEM;
                 *ghost = (struct conf_backend){ .name = backends[i].name, .retries = backends[i].retries,
                                                 .timeouts = backends[i].timeouts };
-                r = backend_init(&shared->backends[i], ghost, shared->arena, NULL);
+                r = backend_init(&shared->backends[i], ghost, shared->arena, NULL, shared->waiters);
                 shared->backends[i].ghost = ghost;
                 if (r < 0)
                         return r;
@@ -372,7 +385,7 @@ static int slots_ghost_servers(struct env_shared *shared) {
                 ghost = calloc(1, sizeof(*ghost));
                 if (!ghost)
                         return -ENOMEM;
-                *ghost = (struct conf_server){ .name = records[i].name, .text = records[i].text, .disabled = 1 };
+                *ghost = (struct conf_server){ .name = records[i].name, .text = records[i].text };
                 shared->servers[i].conf = ghost;
                 shared->servers[i].ghost = ghost;
         }
@@ -382,7 +395,7 @@ static int slots_ghost_servers(struct env_shared *shared) {
 int slots_assign(struct env_shared *shared) {
         struct env_listener_record *listeners = arena_slab(shared->arena, ARENA_LISTENERS);
         const struct conf *conf = shared->conf;
-        uint16_t *backends = calloc(conf->n_backends + 1, sizeof(*backends));
+        uint16_t *backends = shared->backend_slots = calloc(conf->n_backends + 1, sizeof(*backends));
         int r = backends ? 0 : -ENOMEM;
 
         shared->n_listeners = shared->arena->head->extents[ARENA_LISTENERS].used;
@@ -396,11 +409,11 @@ int slots_assign(struct env_shared *shared) {
                 r = slots_ghosts(shared);
         if (r >= 0)
                 r = slots_ghost_servers(shared);
-        free(backends);
         return r;
 }
 
 void slots_release(struct env_shared *shared) {
+        free(shared->backend_slots);
         for (uint32_t i = 0; shared->backends && i < shared->arena->head->extents[ARENA_BACKENDS].used; i++) {
                 struct conf_backend *ghost = shared->backends[i].ghost;
 

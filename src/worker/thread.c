@@ -43,8 +43,9 @@ static void thread_on_expire(void *owner, uint32_t node) {
         session_expire(owner, node);
 }
 
-/* The phase is looked at after every round: here there is only the waking up. */
+/* The phase is looked at after every round anyway. */
 static void thread_on_wake(void *owner) {
+        env_read_mail(owner);
 }
 
 static const struct loop_handlers thread_handlers = {

@@ -102,7 +102,7 @@ _REFUSED = {
     "empty": (_write("", 0o755), "cannot take over"),
     "garbage": (_write("garbage", 0o755), "cannot take over"),
     "a program that fails": (lambda running: _place(running, shutil.which("false")), r"cannot take over \(exit status 1\)"),
-    "another layout": (lambda running: _place(running, OTHER), r"layout 3.* cannot read(.|\n)*cannot take over"),
+    "another layout": (lambda running: _place(running, OTHER), r"layout 91.* cannot read(.|\n)*cannot take over"),
     "a directory": (_folder, "cannot take over|directory"),
 }
 

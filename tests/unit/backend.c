@@ -20,6 +20,7 @@ struct fixture {
         struct conf_server servers[SERVERS_MAX];
         char names[SERVERS_MAX][24];
         struct conf_backend conf;
+        struct backend_waiter waiters[4];
         struct backend backend;
 };
 
@@ -54,8 +55,11 @@ static void start(struct fixture *f) {
                 slots[i] = (uint16_t)(FIRST_SLOT + i);
                 if (f->servers[i].addr.kind != ADDR_HOST)
                         records[FIRST_SLOT + i].addr = f->servers[i].addr;
+                records[FIRST_SLOT + i].weight = f->servers[i].weight;
+                records[FIRST_SLOT + i].backup = (uint8_t)f->servers[i].backup;
+                records[FIRST_SLOT + i].admin = f->servers[i].disabled ? SERVER_MAINT : SERVER_READY;
         }
-        assert_int_equal(backend_init(&f->backend, &f->conf, &f->arena, slots), 0);
+        assert_int_equal(backend_init(&f->backend, &f->conf, &f->arena, slots, f->waiters), 0);
 }
 
 static void close_backend(struct fixture *f) {
@@ -65,9 +69,15 @@ static void close_backend(struct fixture *f) {
         free(f);
 }
 
+static int pick_untried(struct fixture *f, const uint16_t *tried, unsigned n, struct addr *addr) {
+        struct backend_request request = { .tried = tried, .n_tried = n };
+
+        return backend_pick(&f->backend, &request, addr);
+}
+
 static int pick(struct fixture *f) {
         struct addr addr;
-        int server = backend_pick(&f->backend, NULL, 0, &addr);
+        int server = pick_untried(f, NULL, 0, &addr);
 
         if (server >= 0)
                 assert_true(addr_equal(&addr, &f->servers[server].addr));
@@ -97,7 +107,7 @@ static void test_records(void **unused) {
         start(f);
         assert_ptr_equal(f->backend.records, slab);
         for (int i = 0; i < 3; i++)
-                assert_int_equal(f->backend.slots[i], FIRST_SLOT + i);
+                assert_int_equal(f->backend.members[i].slot, FIRST_SLOT + i);
         assert_true(addr_equal(&slab[FIRST_SLOT].addr, &f->servers[0].addr));
         assert_int_equal(slab[FIRST_SLOT + 2].addr.kind, ADDR_NONE);
         close_backend(f);
@@ -174,7 +184,7 @@ static void *crowd_main(void *arg) {
 
         pthread_barrier_wait(crowd->together);
         for (int i = 0; i < crowd->picks; i++)
-                crowd->refused += backend_pick(&crowd->f->backend, NULL, 0, &addr) < 0;
+                crowd->refused += pick_untried(crowd->f, NULL, 0, &addr) < 0;
         return NULL;
 }
 
@@ -265,14 +275,14 @@ static void test_tried(void **unused) {
         start(f);
         for (int i = 0; i < 100; i++) {
                 uint16_t tried[3] = { 2 };
-                int second = backend_pick(&f->backend, tried, 1, &addr);
+                int second = pick_untried(f, tried, 1, &addr);
 
                 assert_in_range(second, 0, 1);
                 tried[1] = (uint16_t)second;
-                assert_int_equal(backend_pick(&f->backend, tried, 2, &addr), 1 - second);
+                assert_int_equal(pick_untried(f, tried, 2, &addr), 1 - second);
                 assert_true(addr_equal(&addr, &f->servers[1 - second].addr));
                 tried[2] = (uint16_t)(1 - second);
-                assert_int_equal(backend_pick(&f->backend, tried, 3, &addr), BACKEND_ALL_TRIED);
+                assert_int_equal(pick_untried(f, tried, 3, &addr), BACKEND_ALL_TRIED);
         }
         /* What was refused counts for nobody. */
         assert_int_equal(f->backend.records[2].sessions_total, 0);
@@ -292,7 +302,7 @@ static void test_shares_after_retries(void **unused) {
                 uint16_t tried[] = { (uint16_t)(i % 3) };
                 struct addr addr;
 
-                assert_true(backend_pick(&f->backend, tried, 1, &addr) >= 0);
+                assert_true(pick_untried(f, tried, 1, &addr) >= 0);
         }
         for (int i = 0; i < 8000; i++)
                 counts[pick(f)]++;
@@ -312,7 +322,7 @@ static void test_unusable(void **unused) {
         f->servers[3].addr = (struct addr){ .kind = ADDR_HOST };
         start(f);
         assert_string_equal(picks(f, 5), "aaaaa");
-        assert_int_equal(backend_pick(&f->backend, tried, 1, &addr), BACKEND_ALL_TRIED);
+        assert_int_equal(pick_untried(f, tried, 1, &addr), BACKEND_ALL_TRIED);
 
         /* The name has been resolved. */
         const char *why;
@@ -334,8 +344,8 @@ static void test_none_usable(void **unused) {
         (void)unused;
         f->servers[1].disabled = 1;
         start(f);
-        assert_int_equal(backend_pick(&f->backend, NULL, 0, &addr), BACKEND_NO_SERVER);
-        assert_int_equal(backend_pick(&f->backend, tried, 3, &addr), BACKEND_NO_SERVER);
+        assert_int_equal(pick_untried(f, NULL, 0, &addr), BACKEND_NO_SERVER);
+        assert_int_equal(pick_untried(f, tried, 3, &addr), BACKEND_NO_SERVER);
         close_backend(f);
 }
 
@@ -352,16 +362,16 @@ static void test_backups(void **unused) {
         assert_string_equal(picks(f, 6), "ababab");
         /* All others tried: a backup, each, by weight; then nobody. */
         for (int i = 0; i < 30; i++)
-                assert_in_range(backend_pick(&f->backend, tried, 2, &addr), 2, 3);
+                assert_in_range(pick_untried(f, tried, 2, &addr), 2, 3);
         assert_int_equal(f->backend.records[2].sessions_total, 10);
         assert_int_equal(f->backend.records[3].sessions_total, 20);
         tried[2] = 3;
-        assert_int_equal(backend_pick(&f->backend, tried, 3, &addr), 2);
+        assert_int_equal(pick_untried(f, tried, 3, &addr), 2);
         tried[3] = 2;
-        assert_int_equal(backend_pick(&f->backend, tried, 4, &addr), BACKEND_ALL_TRIED);
+        assert_int_equal(pick_untried(f, tried, 4, &addr), BACKEND_ALL_TRIED);
         /* A backup that was tried does not stand in the way of the others. */
         tried[0] = 2;
-        assert_in_range(backend_pick(&f->backend, tried, 1, &addr), 0, 1);
+        assert_in_range(pick_untried(f, tried, 1, &addr), 0, 1);
         close_backend(f);
 }
 

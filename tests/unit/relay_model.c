@@ -427,13 +427,14 @@ static void model_session(struct model *model) {
         struct env_shared *shared = &model->rig.shared;
         struct env *env = model->rig.env;
         uint32_t index = arena_list_take(&shared->session_list);
+        struct backend_request request = { .session = index };
         struct addr addr;
 
         assert_int_not_equal(index, ARENA_NONE);
         model->session = &shared->sessions[index];
         *model->session = (struct session){
                 .generation = model->session->generation, .fd = { MODEL_SOCKET, MODEL_SOCKET + 1 }, .id = 1,
-                .accepted_ms = script.now_ms, .phase_ms = script.now_ms, .tries = ARENA_NONE, .end = ACCESS_END_N,
+                .accepted_ms = script.now_ms, .phase_ms = script.now_ms, .rare = ARENA_NONE, .end = ACCESS_END_N,
                 .state = LIFE_RELAYING,
         };
         for (unsigned side = 0; side < 2; side++) {
@@ -442,7 +443,7 @@ static void model_session(struct model *model) {
                         model->session->flags |= (uint8_t)SESSION_UNIX(side);
                 model->side[side] = (struct model_side){ 0 };
         }
-        model->session->server = (uint16_t)backend_pick(&shared->backends[0], NULL, 0, &addr);
+        model->session->server = (uint16_t)backend_pick(&shared->backends[0], &request, &addr);
         atomic_fetch_add(&shared->sessions_now, 1);
         atomic_fetch_add(&shared->frontends[0].sessions, 1);
         atomic_fetch_add(&shared->threads[0].sessions, 1);

@@ -39,7 +39,14 @@ static struct fixture *open_backend(const char *const *texts, size_t n) {
         }
         f->conf = (struct conf_backend){ .name = "app", .servers = f->servers, .n_servers = n };
         assert_int_equal(arena_init(&f->arena, sizes, counts), 0);
-        assert_int_equal(backend_init(&f->backend, &f->conf, &f->arena, slots), 0);
+        for (size_t i = 0; i < n; i++) {
+                struct server_record *record = (struct server_record *)arena_slab(&f->arena, ARENA_SERVERS) + i;
+
+                record->weight = 1;
+                if (f->servers[i].addr.kind != ADDR_HOST)
+                        record->addr = f->servers[i].addr;
+        }
+        assert_int_equal(backend_init(&f->backend, &f->conf, &f->arena, slots, NULL), 0);
         return f;
 }
 
@@ -70,7 +77,9 @@ static void skip_without_localhost(void) {
 }
 
 static int picked(struct fixture *f, struct addr *addr) {
-        return backend_pick(&f->backend, NULL, 0, addr);
+        struct backend_request request = { 0 };
+
+        return backend_pick(&f->backend, &request, addr);
 }
 
 static void test_nothing_to_do(void **unused) {

@@ -7,7 +7,7 @@ from lib import proxy, tap
 
 _EXTENTS, _EXTENT, _SESSIONS = 32, struct.Struct("QIIII"), 7    # where in the head, and which
 FDS, STATE, BUSY, DOWN, ID = 8, 4, 5, 56, 96                    # in a session's record
-CLOSED, QUEUED, CONNECTING, RELAYING, CLOSING = 0, 3, 4, 5, 6   # states
+CLOSED, PREFACE, QUEUED, CONNECTING, RELAYING, CLOSING = 0, 2, 4, 5, 6, 7   # states
 
 
 class Arena:

@@ -30,6 +30,7 @@ static void rig_on_expire(void *owner, uint32_t node) {
 }
 
 static void rig_on_wake(void *owner) {
+        env_read_mail(owner);
 }
 
 static const struct loop_handlers rig_handlers = {
@@ -251,7 +252,7 @@ const char *rig_stop(struct rig *rig) {
         pipe_pool_deinit(&rig->env->pipes);
         if (!why && atomic_load(&rig->shared.pipes.big))
                 why = "big pipes are counted that are none";
-        if (!why && (!rig_list_complete(&rig->shared.session_list) || !rig_list_complete(&rig->shared.tries_list) ||
+        if (!why && (!rig_list_complete(&rig->shared.session_list) || !rig_list_complete(&rig->shared.rare_list) ||
                      !rig_list_complete(&rig->shared.pipes.list)))
                 why = "a record did not come back to its free list";
         script.model = NULL;

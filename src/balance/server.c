@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: ISC */
+#include "balance/server.h"
+
+enum server_state server_state(const struct server_record *record, int checked, int64_t now_ms) {
+        if (record->admin == SERVER_MAINT)
+                return SERVER_STATE_MAINT;
+        if (record->admin == SERVER_DRAIN)
+                return SERVER_STATE_DRAIN;
+        if (record->addr.kind == ADDR_NONE || (checked && record->check == SERVER_CHECK_DOWN))
+                return SERVER_STATE_DOWN;
+        if (record->ejected_until_ms > now_ms)
+                return SERVER_STATE_EJECTED;
+        return checked && record->check == SERVER_CHECK_UP ? SERVER_STATE_UP : SERVER_STATE_UNCHECKED;
+}
+
+int server_state_usable(enum server_state state) {
+        return state == SERVER_STATE_UP || state == SERVER_STATE_UNCHECKED;
+}
+
+const char *server_state_name(enum server_state state) {
+        static const char *const names[SERVER_STATES] = {
+                [SERVER_STATE_UP] = "up", [SERVER_STATE_DOWN] = "down", [SERVER_STATE_DRAIN] = "drain",
+                [SERVER_STATE_MAINT] = "maint", [SERVER_STATE_EJECTED] = "ejected",
+                [SERVER_STATE_UNCHECKED] = "unchecked",
+        };
+
+        return (unsigned)state < SERVER_STATES ? names[state] : "?";
+}
