@@ -72,7 +72,7 @@ static void log_drop(struct log *log, uint64_t n) {
 int log_descriptor(const struct log *log) {
         const struct log_sink *sink = &log->lanes[LOG_LANE_MAIN].sink;
 
-        return sink->target.to == LOG_TO_FILE ? sink->fd : -1;
+        return sink->target.to == LOG_TO_STDERR ? -1 : sink->fd;
 }
 
 void log_hurry(struct log *log) {
@@ -92,30 +92,38 @@ static void log_timed_wait(pthread_cond_t *cond, pthread_mutex_t *mutex, int64_t
 
 /* ---- from entry to line ---- */
 
-static int log_sink_stamps(const struct log_sink *sink) {
-        return !sink->journal && sink->target.to != LOG_TO_SYSLOG;
+/* Puts one line into a sink that has room; one that cannot be made is dropped.  max: bytes of a line. */
+static void log_put(struct log *log, struct log_sink *sink, enum log_level level, log_format_fn *format,
+                    const void *data, size_t max) {
+        size_t len = format(log_sink_place(sink), max + 1, data, sink->target.format == LOG_JSON), fields = 0;
+
+        if (len && log_sink_fields(sink))
+                fields = format(log_sink_fields(sink), max + 1, data, 1);
+        if (!len || log_sink_add(sink, level, len < max ? len : max, fields <= max ? fields : 0) < 0)
+                log_drop(log, 1);
 }
 
-/* Each of these puts one line into a sink that has room; one that cannot be made is dropped. */
-static void log_put_line(struct log *log, struct log_sink *sink, const struct log_line *line) {
-        struct log_line_style style = { .format = sink->target.format, .stamp = log_sink_stamps(sink) };
-        size_t len = log_line_format(line, &style, log_sink_place(sink, line->level), LOG_LINE_MAX + 1);
+static size_t log_format_stamped(char *buf, size_t size, const void *data, int json) {
+        struct log_line_style style = { .format = json ? LOG_JSON : LOG_TEXT, .stamp = 1 };
 
-        if (len)
-                log_sink_add(sink, line->level, len);
-        else
-                log_drop(log, 1);
+        return log_line_format(data, &style, buf, size);
+}
+
+static size_t log_format_plain(char *buf, size_t size, const void *data, int json) {
+        struct log_line_style style = { .format = json ? LOG_JSON : LOG_TEXT };
+
+        return log_line_format(data, &style, buf, size);
+}
+
+static void log_put_line(struct log *log, struct log_sink *sink, const struct log_line *line) {
+        int stamps = !sink->journal && sink->kind != LOG_SINK_DATAGRAM;
+
+        log_put(log, sink, line->level, stamps ? log_format_stamped : log_format_plain, line, LOG_LINE_MAX);
 }
 
 static void log_put_record(struct log *log, struct log_sink *sink, const struct log_record_head *head,
                            const void *data) {
-        size_t len = head->format(log_sink_place(sink, LOG_LEVEL_INFO), LOG_SINK_LINE_MAX + 1, data,
-                                  sink->target.format == LOG_JSON);
-
-        if (len)
-                log_sink_add(sink, LOG_LEVEL_INFO, len < LOG_SINK_LINE_MAX ? len : LOG_SINK_LINE_MAX);
-        else
-                log_drop(log, 1);
+        log_put(log, sink, LOG_LEVEL_INFO, head->format, data, LOG_SINK_LINE_MAX);
 }
 
 static void log_put_entry(struct log *log, enum log_lane_id id, const void *entry) {
@@ -346,7 +354,6 @@ static void log_flush_direct(struct log *log, struct log_lane *lane) {
         }
         if (log_report(log))
                 log_drop(log, log_sink_discard(&log->lanes[LOG_LANE_MAIN].sink));
-        log_sink_rest(&lane->sink);
 }
 
 /* ---- the callers' side ---- */
@@ -393,11 +400,8 @@ void log_write(struct log *log, enum log_level level, const struct log_context *
         if (log_enqueue(log, LOG_LANE_MAIN, &line, log_line_size(&line), NULL, 0) != 1)
                 return;
         pthread_mutex_lock(&log->direct);
-        if (log_sink_ready(&log->lanes[LOG_LANE_MAIN].sink)) {
-                log_put_line(log, &log->lanes[LOG_LANE_MAIN].sink, &line);
-                log_flush_direct(log, &log->lanes[LOG_LANE_MAIN]);
-        } else
-                log_drop(log, 1);
+        log_put_line(log, &log->lanes[LOG_LANE_MAIN].sink, &line);
+        log_flush_direct(log, &log->lanes[LOG_LANE_MAIN]);
         pthread_mutex_unlock(&log->direct);
 }
 

@@ -32,13 +32,15 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_D
 
 enum log_format { LOG_TEXT, LOG_JSON };
 
-enum log_to { LOG_TO_OFF, LOG_TO_STDERR, LOG_TO_SYSLOG, LOG_TO_FILE };
+enum log_to { LOG_TO_OFF, LOG_TO_STDERR, LOG_TO_SYSLOG, LOG_TO_JOURNAL, LOG_TO_FILE };
 
 /*
- * Where lines go.  path is used by LOG_TO_FILE only and is borrowed for the log's life.
+ * Where lines go.  path is borrowed for the log's life: of the file, or of the daemon's socket where that is another
+ * than the usual one.
  * LOG_TO_STDERR: where stderr is the journal's ($JOURNAL_STREAM), a line starts with its level as "<6>"
  * instead of a stamp.
- * LOG_TO_SYSLOG: facility daemon, ident "spliced", no stamp.
+ * LOG_TO_SYSLOG: datagrams by RFC 5424 to /dev/log, facility daemon.
+ * LOG_TO_JOURNAL: the journal's own protocol, with a field SPLICED_NAME for each key that a JSON line would have.
  */
 struct log_target {
         enum log_to to;
@@ -133,7 +135,7 @@ void log_record(struct log *log, log_format_fn *format, const void *data, size_t
 #define LOG_HURRY_MS 5
 void log_hurry(struct log *log);
 
-/* The descriptor of the main target's file, or -1: for a process that keeps account of its descriptors. */
+/* The descriptor of the main target's file or socket, or -1: for a process that keeps account of its descriptors. */
 int log_descriptor(const struct log *log);
 
 /* Whether an access target is there. */

@@ -19,17 +19,20 @@
 
 /* Room for lines between two flushes, and the longest line. */
 #define LOG_SINK_BUFFER 65536
+#define LOG_SINK_DATAGRAMS 131072       /* the same for datagrams, ... */
+#define LOG_SINK_DATAGRAM_MAX 61440     /* ... and the longest of these */
 #define LOG_SINK_LINE_MAX LOG_RECORD_LINE_MAX
 
-enum log_sink_kind { LOG_SINK_FILE, LOG_SINK_STREAM, LOG_SINK_SOCKET };
+enum log_sink_kind { LOG_SINK_FILE, LOG_SINK_STREAM, LOG_SINK_SOCKET, LOG_SINK_DATAGRAM };
 
 struct log_sink {
         struct log_target target;
         enum log_sink_kind kind;        /* of the descriptor: how it is written to */
-        int fd;                         /* owned for LOG_TO_FILE; -1 for off and syslog */
+        int fd;                         /* owned but for stderr; -1 for off */
         int journal;                    /* stderr leads to the journal: lines start with their level, as "<6>" */
         int midline;                    /* the target holds the beginning of a line whose end was lost */
-        char *buf;                      /* the bytes from off to len wait */
+        char *buf;                      /* the bytes from off to len wait; datagrams have their length in front */
+        char *scratch;                  /* for datagrams: a line, and behind it the same as JSON */
         size_t len, off;
 };
 
@@ -46,18 +49,6 @@ void log_sink_close(struct log_sink *sink);
  */
 int log_sink_reopen(struct log_sink *sink);
 
-/*
- * Lets go of libc's connection to syslog, whose descriptor nobody can name.  A process that shares its table of
- * descriptors must not keep one that others may close and use anew.  Other targets: nothing.
- */
-void log_sink_rest(struct log_sink *sink);
-
-/*
- * Whether a line may be handed to syslog(3) by somebody who must not hang: with a daemon that stands
- * still, it waits without end.  Other targets: always.
- */
-int log_sink_ready(const struct log_sink *sink);
-
 /* Whether the buffer has room for one more line of any length. */
 int log_sink_has_room(const struct log_sink *sink);
 
@@ -65,10 +56,16 @@ int log_sink_has_room(const struct log_sink *sink);
 int log_sink_idle(const struct log_sink *sink);
 
 /* Where a line of LOG_SINK_LINE_MAX bytes at most may be written before log_sink_add().  Needs log_sink_has_room(). */
-char *log_sink_place(struct log_sink *sink, enum log_level level);
+char *log_sink_place(struct log_sink *sink);
 
-/* Takes the len bytes at log_sink_place() as a line.  For syslog it is sent here, which may wait for its daemon. */
-void log_sink_add(struct log_sink *sink, enum log_level level, size_t len);
+/* Where the same line is wanted as JSON, of the same length at most; NULL where it is not wanted. */
+char *log_sink_fields(struct log_sink *sink);
+
+/*
+ * Takes the len bytes at log_sink_place() as a line, and fields_len at log_sink_fields().
+ * Returns 0, or -EMSGSIZE where the target cannot take it.
+ */
+int log_sink_add(struct log_sink *sink, enum log_level level, size_t len, size_t fields_len);
 
 /*
  * Writes what waits, as far as the target takes it at once.  A failed write

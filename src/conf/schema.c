@@ -12,13 +12,13 @@
 #define MEMBER(type, member) .offset = offsetof(struct type, member), .size = sizeof(((struct type *)0)->member)
 #define TIMEOUT(type, member) SCHEMA_DURATION, MEMBER(type, member), .min = 1, .max = YEAR, .zero = "off"
 
-static const char *const schema_targets[] = { "off", "stderr", "syslog", NULL };
+static const char *const schema_targets[] = { "off", "stderr", "syslog", "journal", NULL };
 static const char *const schema_formats[] = { "text", "json", NULL };
 static const char *const schema_levels[] = { "error", "warning", "info", "debug", NULL };
 static const char *const schema_balances[] = { "roundrobin", NULL };
 
 const struct schema_row schema_log[] = {
-        { "to", SCHEMA_TARGET, MEMBER(conf, log), .min = LOG_TO_STDERR, .max = LOG_TO_SYSLOG, .words = schema_targets,
+        { "to", SCHEMA_TARGET, MEMBER(conf, log), .min = LOG_TO_STDERR, .max = LOG_TO_JOURNAL, .words = schema_targets,
           .def = "stderr" },
         { "format", SCHEMA_WORD, MEMBER(conf, log.format), .words = schema_formats, .def = "text" },
         { "level", SCHEMA_WORD, MEMBER(conf, log_level), .words = schema_levels, .def = "info" },
@@ -26,7 +26,7 @@ const struct schema_row schema_log[] = {
 };
 
 const struct schema_row schema_access_log[] = {
-        { "to", SCHEMA_TARGET, MEMBER(conf, access_log), .min = LOG_TO_OFF, .max = LOG_TO_SYSLOG,
+        { "to", SCHEMA_TARGET, MEMBER(conf, access_log), .min = LOG_TO_OFF, .max = LOG_TO_JOURNAL,
           .words = schema_targets, .def = "off" },
         { "format", SCHEMA_WORD, MEMBER(conf, access_log.format), .words = schema_formats, .def = "text" },
         { 0 }

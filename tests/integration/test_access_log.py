@@ -4,6 +4,7 @@
 import json
 import os
 import re
+import signal
 import socket
 import time
 
@@ -183,18 +184,27 @@ def _main_json():
         tap.check({"time", "level", "message"} <= set(record), f"a line is {line}")
 
 
-@tap.case("to = syslog does not disturb where nobody listens for syslog")
-def _syslog():
+def _daemon(target):
     directory = tap.tmpdir()
     front = f"unix:{directory}/front"
     peers.Server(f"unix:{directory}/back", peers.say("hi"))
     running = proxy.Proxy(proxy.frontend("f", front, "b") + proxy.backend("b", f"unix:{directory}/back"), access=None,
-                          top='log { to = "syslog" }\naccess-log { to = "syslog" }\n', directory=directory, start=False)
+                          top=f"log {{ to = {target} }}\naccess-log {{ to = {target} }}\n", directory=directory, start=False)
     running.start(ready=False)
     proxy.wait_for(lambda: net.listening(front), "it to listen")
     for _ in range(20):
         tap.equal(net.read_exactly(peers.client(front), 2), b"hi", "the answer")
+    # The keeper's own socket to that daemon outlives workers.
+    for number in (signal.SIGKILL, signal.SIGHUP):
+        former = running.wait_worker()
+        os.kill(former if number == signal.SIGKILL else running.pid, number)
+        running.wait_worker(former)
+        tap.equal(net.read_exactly(peers.client(front), 2), b"hi", f"the answer after {number.name}")
     tap.check(running.running(), "it runs")
+
+
+for _target in ("syslog", "journal"):
+    tap.case(f"to = {_target} does not disturb where nobody listens for it")(lambda t=_target: _daemon(t))
 
 
 @tap.case("a half-closed session is logged once, when it ends")

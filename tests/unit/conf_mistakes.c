@@ -40,13 +40,13 @@ static const struct value_row value_rows[] = {
         { "drain", "9223372036854775807d", "is out of range; allowed: " TIMEOUT },
         { "drain", "99999999999999999999ms", "is out of range; allowed: " TIMEOUT },
         { "drain", "", "is not a duration; allowed: " TIMEOUT },
-        { "log.to", "journal", "is not a target; allowed: stderr, syslog or file:/PATH" },
-        { "log.to", "off", "is not a target; allowed: stderr, syslog or file:/PATH" },
+        { "log.to", "journald", "is not a target; allowed: stderr, syslog, journal or file:/PATH" },
+        { "log.to", "off", "is not a target; allowed: stderr, syslog, journal or file:/PATH" },
         { "log.to", "file:x", "is no absolute path of a file; allowed: a path that starts with / and ends in a file's "
           "name" },
         { "log.format", "xml", "is not known; allowed: text or json" },
         { "log.level", "loud", "is not known; allowed: error, warning, info or debug" },
-        { "access-log.to", "stdout", "is not a target; allowed: off, stderr, syslog or file:/PATH" },
+        { "access-log.to", "stdout", "is not a target; allowed: off, stderr, syslog, journal or file:/PATH" },
         { "access-log.format", "JSON", "is not known; allowed: text or json" },
 
         { "timeouts.client", "1", "has no unit; allowed: " TIMEOUT },
