@@ -21,6 +21,7 @@
 #define LOG_REPORT_MS 1000              /* between two reports of dropped lines while there is no pause in the flow */
 #define LOG_PATIENCE_MS 1000            /* for a target that blocks before log_start() */
 #define LOG_GRACE_MS 100                /* for the thread to end, beyond the caller's own timeout */
+#define LOG_BUSY_MS 1000                /* and beyond that for as long as it gets on */
 
 /*
  *   DIRECT ── log_start() ──► RUNNING ── log_stop() ──► DIRECT
@@ -55,6 +56,7 @@ struct log {
         enum log_state state;
         enum log_wait wait;
         int stop, reopen, done;
+        unsigned rounds;                /* of the thread: it gets on */
         int64_t stop_ms;                /* when to give up, with stop */
         int orphan;                     /* log_free() left this to a thread that hangs */
         enum log_level level;
@@ -260,7 +262,9 @@ static int log_wait(struct log *log, int blocked_ms) {
         log->wait = LOG_WAIT_NOT;
         if (!log->stop)
                 return 1;
-        return (blocked_ms || log_entries(log)) && clock_now_ms() < log->stop_ms;
+        if (!blocked_ms)
+                return log_entries(log) && clock_now_ms() < log->stop_ms + LOG_BUSY_MS;
+        return clock_now_ms() < log->stop_ms;
 }
 
 /* Gives up what could not be written until the deadline.  The mutex is held. */
@@ -299,6 +303,7 @@ static void log_loop(struct log *log) {
         do {
                 reopen = log->reopen;
                 log->reopen = 0;
+                log->rounds++;
                 pthread_mutex_unlock(&log->mutex);
                 if (reopen)
                         log_reopen_sinks(log);
@@ -515,10 +520,17 @@ int log_start(struct log *log) {
         return -r;
 }
 
-/* Waits until the thread has ended, or until the time.  The mutex is held. */
+/* Waits until the thread has ended; until the time, and beyond it for as long as it gets on.  The mutex is held. */
 static void log_await_end(struct log *log, int64_t until_ms) {
-        while (!log->done && clock_now_ms() < until_ms)
-                log_timed_wait(&log->ended, &log->mutex, until_ms);
+        int64_t last_ms = until_ms + LOG_BUSY_MS;
+        unsigned rounds;
+
+        do {
+                rounds = log->rounds;
+                while (!log->done && clock_now_ms() < until_ms)
+                        log_timed_wait(&log->ended, &log->mutex, until_ms);
+                until_ms += LOG_GRACE_MS;
+        } while (!log->done && rounds != log->rounds && until_ms < last_ms);
 }
 
 void log_stop(struct log *log, int timeout_ms) {
