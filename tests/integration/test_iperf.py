@@ -73,7 +73,7 @@ def _iperf(hops, threads, *options, slow_control=True):
     tap.check(sent >= size, f"{sent} bytes were sent, of {size}")
     tap.equal(received, sent, "bytes received")
     for one in running:
-        records = one.wait_access(2)
+        records = one.wait_access(2 + 3 * ("-P" in options))    # the control connection, and each stream
         tap.equal({record["error"] for record in records}, {None}, "errors")
         tap.check(sum(record["bytes_up"] + record["bytes_down"] for record in records) >= sent, "bytes in the access log")
 
