@@ -80,7 +80,8 @@ int log_start(struct log *log);
 /*
  * Writes out what is waiting, for at most timeout_ms, and ends the thread;
  * what could not be written counts as dropped.  A target that takes what it is given gets all, for a second more at
- * most.  Comes back soon after timeout_ms (0.1 s) even where a write hangs: the thread is left in it then, and later lines are dropped.  Idempotent.
+ * most.  Comes back soon after timeout_ms (0.1 s) even where a write hangs: the thread is left in it then, and later
+ * lines are dropped.  Idempotent.
  */
 void log_stop(struct log *log, int timeout_ms);
 
