@@ -12,19 +12,10 @@ def _proxy(front, back, threads=1):
     return proxy.Proxy(proxy.frontend("f", front, "b") + proxy.backend("b", back), threads=threads)
 
 
-def _redis(directory):
-    """A redis server on TCP and AF_UNIX.  Returns both addresses."""
-    port = net.port()
-    programs.start("redis-server", "--port", str(port), "--bind", "127.0.0.1", "--unixsocket", f"{directory}/redis", "--save", "",
-                   "--dir", directory, "--maxclients", "500")
-    proxy.wait_for(lambda: net.listening(f"127.0.0.1:{port}") and os.path.exists(f"{directory}/redis"), "redis-server")
-    return f"127.0.0.1:{port}", f"unix:{directory}/redis"
-
-
 def _benchmark(kind, threads):
     programs.need("redis-server", "redis-benchmark", "redis-cli")
     directory = tap.tmpdir()
-    tcp, unix = _redis(directory)
+    tcp, unix = programs.redis(directory)
     front = net.address_of(kind, directory, "front")
     running = _proxy(front, unix if kind == "tcp" else tcp, threads)
     where = ["-s", front[5:]] if kind == "unix" else ["-h", "127.0.0.1", "-p", front.rpartition(":")[2]]
@@ -51,27 +42,10 @@ for _kind, _how, _threads in (("tcp", "TCP to AF_UNIX", 1), ("unix", "AF_UNIX to
     tap.case(f"redis-benchmark, {_how}, threads = {_threads}")(lambda k=_kind, t=_threads: _benchmark(k, t))
 
 
-def _nginx(directory):
-    """nginx on TCP and AF_UNIX, serving the directory "files".  Returns both addresses."""
-    port = net.port()
-    os.mkdir(f"{directory}/files")
-    os.chmod(directory, 0o755)
-    user = "user root;\n" if os.getuid() == 0 else ""
-    paths = "".join(f"{name}_temp_path {directory}/{name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-    with open(f"{directory}/nginx.conf", "w", encoding="ascii") as file:
-        file.write(f"{user}daemon off;\npid {directory}/nginx.pid;\nerror_log {directory}/nginx.log;\nworker_processes 1;\n"
-                   "events { worker_connections 1024; }\n"
-                   f"http {{\naccess_log off;\nsendfile on;\nkeepalive_requests 100000;\n{paths}"
-                   f"server {{\nlisten 127.0.0.1:{port};\nlisten unix:{directory}/nginx;\nroot {directory}/files;\n}}\n}}\n")
-    programs.start("nginx", "-e", f"{directory}/nginx.log", "-p", directory, "-c", f"{directory}/nginx.conf")
-    proxy.wait_for(lambda: net.listening(f"127.0.0.1:{port}") and os.path.exists(f"{directory}/nginx"), "nginx")
-    return f"127.0.0.1:{port}", f"unix:{directory}/nginx"
-
-
 def _curl(front_kind, back_kind):
     programs.need("nginx", "curl")
     directory = tap.tmpdir()
-    tcp, unix = _nginx(directory)
+    tcp, unix = programs.nginx(directory)
     front = net.address_of(front_kind, directory, "front")
     running = _proxy(front, tcp if back_kind == "tcp" else unix)
     size = data.scaled(200 * 1000 * 1000)
@@ -101,7 +75,7 @@ for _front, _back in (("tcp", "tcp"), ("tcp", "unix"), ("unix", "tcp"), ("unix",
 def _wrk(back_kind, threads):
     programs.need("nginx", "wrk")
     directory = tap.tmpdir()
-    tcp, unix = _nginx(directory)
+    tcp, unix = programs.nginx(directory)
     for name, size in (("small", 300), ("middle", 100000)):
         with open(f"{directory}/files/{name}", "wb") as file:
             file.write(data.payload(size))
