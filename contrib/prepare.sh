@@ -5,8 +5,8 @@
 # to a folder for logs.
 
 # To build spliced.
-PACKAGES_BUILD="autoconf automake gcc libc6-dev libcap-ng-dev libconfuse-dev libjansson-dev libseccomp-dev
-        libsystemd-dev make pkgconf"
+PACKAGES_BUILD="autoconf automake gcc libc6-dev libcap-ng-dev libconfuse-dev libjansson-dev libpcre2-dev
+        libseccomp-dev libsystemd-dev make pkgconf"
 # To show it at work.
 PACKAGES_DEMO="iperf3 python3"
 # To test it: the unit test library and what measures the sources, checks of the manual and of the unit, what

@@ -1,40 +1,49 @@
 /* SPDX-License-Identifier: ISC */
 #include "conf/check.h"
 
-#include <stdlib.h>
+#include <errno.h>
+#include <stdio.h>
 
-struct check_listener {
-        const struct conf_listener *listener;
-        struct place place;
-};
+#include "conf/lookup.h"
+
+/* A text that is the same for listeners of the same address alone; NULL where there is no address, or no memory. */
+static const char *check_listener_key(const struct conf_listener *listener, struct region *region) {
+        const struct addr *addr = &listener->addr;
+        char text[ADDR_STRLEN];
+
+        if (addr->kind == ADDR_NONE)
+                return NULL;
+        if (addr->kind == ADDR_FD)
+                snprintf(text, sizeof(text), "fd:%s", addr->name);
+        else
+                addr_format(&addr->sa, addr->len, text, sizeof(text));
+        return region_strdup(region, text);
+}
 
 void check_listeners(const struct conf *conf, const struct place *places, struct mistakes *mistakes) {
-        struct check_listener *all;
-        size_t n = 0, total = 0;
+        const struct conf_listener **all;
+        struct lookup names = { 0 };
+        uint32_t n = 0, total = 0;
 
         for (size_t i = 0; i < conf->n_frontends; i++)
-                total += conf->frontends[i].n_listeners;
+                total += (uint32_t)conf->frontends[i].n_listeners;
         all = region_alloc(mistakes->region, total * sizeof(*all));
         if (!all)
                 return;
-        for (size_t i = 0; i < conf->n_frontends; i++)
-                for (size_t j = 0; j < conf->frontends[i].n_listeners; j++, n++)
-                        all[n] = (struct check_listener) { &conf->frontends[i].listeners[j], places[n] };
+        for (size_t i = 0; i < conf->n_frontends; i++) {
+                for (size_t j = 0; j < conf->frontends[i].n_listeners; j++, n++) {
+                        const struct conf_listener *listener = &conf->frontends[i].listeners[j];
+                        const char *key = check_listener_key(listener, mistakes->region);
+                        uint32_t first;
 
-        for (size_t i = 1; i < total; i++) {
-                const struct conf_listener *second = all[i].listener;
-
-                for (size_t j = 0; j < i && second->addr.kind != ADDR_NONE; j++) {
-                        const struct conf_listener *first = all[j].listener;
-
-                        if (!addr_equal(&first->addr, &second->addr))
+                        all[n] = listener;
+                        if (!key || lookup_add(&names, mistakes->region, key, n) != -EEXIST)
                                 continue;
-                        mistakes_add(mistakes, all[i].place,
-                                     "listen: '%s' is the same address as '%s' at %s:%u; allowed: one listener "
-                                     "for an address",
-                                     mistakes_word(mistakes, second->text), mistakes_word(mistakes, first->text),
-                                     mistakes_word(mistakes, all[j].place.name), all[j].place.line);
-                        break;
+                        lookup_find(&names, key, &first);
+                        mistakes_add(mistakes, places[n], "listen: '%s' is the same address as '%s' at %s:%u; allowed: "
+                                     "one listener for an address", mistakes_word(mistakes, listener->text),
+                                     mistakes_word(mistakes, all[first]->text),
+                                     mistakes_word(mistakes, places[first].name), places[first].line);
                 }
         }
 }
@@ -54,4 +63,10 @@ void check_access_log(const struct conf *conf, const struct conf_frontend *front
         if (frontend->access_log && conf->access_log.to == LOG_TO_OFF)
                 mistakes_add(mistakes, place, "access-log: 'on' has no effect, since the top level has no access log; "
                              "allowed: off, or access-log { to = ... } at the top level");
+}
+
+void check_proxy_from(const struct conf_listener *listener, struct place place, struct mistakes *mistakes) {
+        if (!listener->accept_proxy)
+                mistakes_add(mistakes, place, "'proxy-from' has no effect here; allowed: together with accept-proxy = "
+                             "on");
 }

@@ -20,4 +20,7 @@ void check_source(const struct conf_server *server, struct place place, struct m
 void check_access_log(const struct conf *conf, const struct conf_frontend *frontend, struct place place,
                       struct mistakes *mistakes);
 
+/* Who may send PROXY headers is not said where none are accepted.  `place` is where it is said. */
+void check_proxy_from(const struct conf_listener *listener, struct place place, struct mistakes *mistakes);
+
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-#include "conf/conf.h"
+#include "conf/load.h"
 
 #include <confuse.h>
 #include <errno.h>
@@ -7,10 +7,7 @@
 #include <string.h>
 
 #include "conf/check.h"
-#include "conf/mistakes.h"
-#include "conf/region.h"
-#include "conf/schema.h"
-#include "conf/source.h"
+#include "conf/list.h"
 #include "conf/value.h"
 
 /* A config and the memory of all that it points to. */
@@ -19,28 +16,7 @@ struct load_owner {
         struct region region;
 };
 
-struct load {
-        struct region scratch;          /* what only the load needs */
-        struct mistakes mistakes;
-        struct sources sources;
-        struct region *keep;            /* what the config keeps */
-        struct conf *conf;
-        struct schema_timeouts timeouts;
-        struct sockopt_set socket;
-        struct place *listeners;        /* where each listener is written */
-        size_t n_listeners;
-        const char *file, *file_kept;   /* the last file name that was copied */
-};
-
-/* One section, as libconfuse has it. */
-struct load_section {
-        const struct source *source;
-        cfg_t *cfg;
-        struct place place;
-        const char *title;
-};
-
-static struct conf_where load_where(struct load *load, struct place place) {
+struct conf_where load_where(struct load *load, struct place place) {
         if (load->file != place.name) {
                 load->file = place.name;
                 load->file_kept = region_strdup(load->keep, place.name);
@@ -48,18 +24,17 @@ static struct conf_where load_where(struct load *load, struct place place) {
         return (struct conf_where) { .file = load->file_kept, .line = place.line };
 }
 
-/* The text of a key in a section and where it stands; NULL where it is not given. */
-static const char *load_text(const struct load_section *section, const char *key, struct place *place) {
+const char *load_text(const struct load_section *section, const char *key, struct place *place) {
         if (cfg_size(section->cfg, key) == 0)
                 return NULL;
         return source_value(section->source, cfg_getnstr(section->cfg, key, 0), place);
 }
 
-static unsigned load_count(const struct load_section *section, const char *key) {
+unsigned load_count(const struct load_section *section, const char *key) {
         return cfg_size(section->cfg, key);
 }
 
-static struct load_section load_sub(const struct load_section *section, const char *key, unsigned i) {
+struct load_section load_sub(const struct load_section *section, const char *key, unsigned i) {
         struct load_section sub = { .source = section->source, .cfg = cfg_getnsec(section->cfg, key, i) };
 
         if (cfg_title(sub.cfg))
@@ -67,8 +42,7 @@ static struct load_section load_sub(const struct load_section *section, const ch
         return sub;
 }
 
-/* Whether a statement was left out of the section that is, or may have been, this key. */
-static int load_dropped(const struct load_section *section, const char *key) {
+int load_dropped(const struct load_section *section, const char *key) {
         for (unsigned i = 0; i < load_count(section, OUTLINE_DROPPED); i++) {
                 const char *dropped = cfg_getnstr(section->cfg, OUTLINE_DROPPED, i);
 
@@ -78,8 +52,7 @@ static int load_dropped(const struct load_section *section, const char *key) {
         return 0;
 }
 
-/* The same for the top level of all files. */
-static int load_dropped_anywhere(const struct load *load, const char *key) {
+int load_dropped_anywhere(const struct load *load, const char *key) {
         if (load->sources.incomplete)
                 return 1;
         for (const struct source *source = load->sources.first; source; source = source->next) {
@@ -95,7 +68,7 @@ static int load_has_value(const struct schema_row *row) {
         return row->type != SCHEMA_SECTION && row->type != SCHEMA_INCLUDE && row->type != SCHEMA_BACKEND;
 }
 
-static void load_defaults(struct load *load, const struct schema_row *rows, void *target) {
+void load_defaults(struct load *load, const struct schema_row *rows, void *target) {
         char why[VALUE_WHY];
 
         for (; rows->key; rows++)
@@ -125,8 +98,36 @@ static int load_in_scope(struct load *load, const struct schema_row *row, const 
         return 0;
 }
 
-/* Puts the keys of a section into target.  addr: the address that they concern, NULL where there is none. */
-static void load_keys(struct load *load, const struct load_section *section, const struct schema_row *rows,
+/* Puts a list into target. */
+static void load_list(struct load *load, const struct load_section *section, const struct schema_row *row,
+                      void *target) {
+        cfg_opt_t *option = cfg_getopt(section->cfg, row->key);
+        unsigned n = cfg_opt_size(option);
+        char why[VALUE_WHY];
+        struct place place;
+
+        /* The first value says where the list is. */
+        source_value(section->source, cfg_opt_getnstr(option, 0), &place);
+        if (n == 1 && !row->zero && !load_dropped(section, row->key))
+                mistakes_add(&load->mistakes, place, "%s: '{ }' is empty; allowed: one value at least, as in { %s }",
+                             row->key, list_example(row));
+        for (unsigned i = 1; i < n; i++) {
+                const char *text = source_value(section->source, cfg_opt_getnstr(option, i), &place);
+
+                if (row->zero && strcmp(text, row->zero) == 0) {
+                        if (n == 2)
+                                return;
+                        mistakes_add(&load->mistakes, place, "%s: '%s' stands beside other values; allowed: %s alone",
+                                     row->key, text, text);
+                } else if (list_parse(row, text, target, load->keep, why) == -EINVAL) {
+                        mistakes_add(&load->mistakes, place, "%s: '%s' %s", row->key,
+                                     mistakes_word(&load->mistakes, text), why);
+                }
+        }
+        list_given(row, target);
+}
+
+void load_keys(struct load *load, const struct load_section *section, const struct schema_row *rows,
                       void *target, const struct addr *addr) {
         for (; rows->key; rows++) {
                 char why[VALUE_WHY];
@@ -138,15 +139,18 @@ static void load_keys(struct load *load, const struct load_section *section, con
                 text = load_text(section, rows->key, &place);
                 if (!text || !load_in_scope(load, rows, addr, place))
                         continue;
+                if (rows->flags & SCHEMA_LIST) {
+                        load_list(load, section, rows, target);
+                        continue;
+                }
                 if (value_parse(rows, text, target, load->keep, why) == -EINVAL)
                         mistakes_add(&load->mistakes, place, "%s: '%s' %s", rows->key,
                                      mistakes_word(&load->mistakes, text), why);
         }
 }
 
-/* The same for an untitled section inside of this one, where there is such. */
-static void load_inner(struct load *load, const struct load_section *section, const char *key,
-                       const struct schema_row *rows, void *target, const struct addr *addr) {
+void load_inner(struct load *load, const struct load_section *section, const char *key,
+                const struct schema_row *rows, void *target, const struct addr *addr) {
         if (load_count(section, key) > 0) {
                 const struct load_section inner = load_sub(section, key, 0);
 
@@ -154,9 +158,8 @@ static void load_inner(struct load *load, const struct load_section *section, co
         }
 }
 
-/* Puts a section's own socket { } over what it inherits. */
-static void load_socket(struct load *load, const struct load_section *section, struct sockopt_set *set,
-                        const struct addr *addr) {
+void load_socket(struct load *load, const struct load_section *section, struct sockopt_set *set,
+                 const struct addr *addr) {
         struct sockopt_set own = { 0 };
 
         load_inner(load, section, "socket", schema_socket, &own, addr);
@@ -167,206 +170,33 @@ static void load_socket(struct load *load, const struct load_section *section, s
                         set->set &= ~(UINT32_C(1) << id);
 }
 
-static void load_missing(struct load *load, const struct load_section *section, const char *what, const char *key,
-                         const char *allowed) {
+void load_missing(struct load *load, const struct load_section *section, const char *what, const char *key,
+                  const char *allowed) {
         if (!load_dropped(section, key))
                 mistakes_add(&load->mistakes, section->place, "%s '%s' has no %s; allowed: %s", what,
                              mistakes_word(&load->mistakes, section->title), key, allowed);
 }
 
-static void load_name(struct load *load, const struct load_section *section, const char *what) {
+const char *load_name(struct load *load, const struct load_section *section, const char *what, struct lookup *names,
+                      uint32_t number, uint32_t *first) {
+        const char *name = region_strdup(load->keep, section->title);
         char why[VALUE_WHY];
+        int r = name ? lookup_add(names, &load->scratch, name, number) : -ENOMEM;
 
         if (value_check_name(section->title, why) < 0)
                 mistakes_add(&load->mistakes, section->place, "%s: '%s' %s", what,
                              mistakes_word(&load->mistakes, section->title), why);
+        *first = number;
+        if (r == -EEXIST)
+                lookup_find(names, name, first);
+        return r == -ENOMEM ? NULL : name;
 }
 
-static void load_twice(struct load *load, const struct load_section *section, const char *what,
-                       const struct conf_where *first) {
+void load_twice(struct load *load, const struct load_section *section, const char *what,
+                const struct conf_where *first) {
         mistakes_add(&load->mistakes, section->place, "%s '%s' is defined twice; allowed: once, and it is at %s:%u",
                      what, mistakes_word(&load->mistakes, section->title),
                      mistakes_word(&load->mistakes, first->file), first->line);
-}
-
-static int load_listener(struct load *load, struct conf_frontend *frontend, const struct load_section *section,
-                         const struct sockopt_set *inherited) {
-        struct conf_listener *listener = region_grow(load->keep, frontend->listeners, frontend->n_listeners,
-                                                     sizeof(*listener));
-        struct place *places = region_grow(&load->scratch, load->listeners, load->n_listeners, sizeof(*places));
-        char why[VALUE_WHY];
-
-        if (!listener || !places)
-                return -ENOMEM;
-        frontend->listeners = listener;
-        listener += frontend->n_listeners++;
-        load->listeners = places;
-        places[load->n_listeners++] = section->place;
-
-        listener->text = region_strdup(load->keep, section->title);
-        listener->where = load_where(load, section->place);
-        listener->sockopts = *inherited;
-        load_defaults(load, schema_listener, listener);
-        if (value_parse_listen(&listener->addr, section->title, why) < 0)
-                mistakes_add(&load->mistakes, section->place, "listen: '%s' %s",
-                             mistakes_word(&load->mistakes, section->title), why);
-        load_keys(load, section, schema_listener, listener, &listener->addr);
-        load_socket(load, section, &listener->sockopts, &listener->addr);
-        return load->keep->failed ? -ENOMEM : 0;
-}
-
-/* The names of all backends as "a, b, c", as many as fit. */
-static const char *load_backend_names(const struct load *load, char *buf, size_t size) {
-        size_t at = 0;
-
-        snprintf(buf, size, "the name of a backend, and there is none");
-        for (size_t i = 0; i < load->conf->n_backends; i++) {
-                int n = snprintf(buf + at, size - at, "%s%s", i ? ", " : "", load->conf->backends[i].name);
-
-                if (n < 0 || (size_t)n >= size - at)
-                        break;
-                at += (size_t)n;
-        }
-        return buf;
-}
-
-static void load_backend_ref(struct load *load, struct conf_frontend *frontend, const struct load_section *section) {
-        struct place place;
-        const char *name = load_text(section, "backend", &place);
-        char list[400];
-
-        if (!name) {
-                load_missing(load, section, "frontend", "backend", "backend = \"NAME\"");
-                return;
-        }
-        for (size_t i = 0; i < load->conf->n_backends; i++) {
-                if (strcmp(load->conf->backends[i].name, name) == 0) {
-                        frontend->backend = (unsigned)i;
-                        return;
-                }
-        }
-        if (load_dropped_anywhere(load, "backend"))
-                return;
-        mistakes_add(&load->mistakes, place, "backend: '%s' is not defined; allowed: %s",
-                     mistakes_word(&load->mistakes, name),
-                     mistakes_word(&load->mistakes, load_backend_names(load, list, sizeof(list))));
-}
-
-static int load_frontend(struct load *load, const struct load_section *section) {
-        struct conf *conf = load->conf;
-        struct conf_frontend *frontend = region_grow(load->keep, conf->frontends, conf->n_frontends, sizeof(*frontend));
-        struct sockopt_set socket = load->socket;
-        struct place place;
-        int r = 0;
-
-        if (!frontend)
-                return -ENOMEM;
-        conf->frontends = frontend;
-        for (size_t i = 0; i < conf->n_frontends; i++)
-                if (strcmp(frontend[i].name, section->title) == 0) {
-                        load_twice(load, section, "frontend", &frontend[i].where);
-                        break;
-                }
-        frontend += conf->n_frontends;
-        frontend->name = region_strdup(load->keep, section->title);
-        if (!frontend->name)
-                return -ENOMEM;
-        conf->n_frontends++;
-        frontend->where = load_where(load, section->place);
-        load_name(load, section, "frontend");
-
-        load_defaults(load, schema_frontend, frontend);
-        frontend->timeouts = load->timeouts.client;
-        frontend->access_log = conf->access_log.to != LOG_TO_OFF;
-        load_keys(load, section, schema_frontend, frontend, NULL);
-        if (load_text(section, "access-log", &place))
-                check_access_log(conf, frontend, place, &load->mistakes);
-        load_inner(load, section, "timeouts", schema_client_timeouts, &frontend->timeouts, NULL);
-        load_socket(load, section, &socket, NULL);
-        load_backend_ref(load, frontend, section);
-
-        for (unsigned i = 0; r == 0 && i < load_count(section, "listen"); i++) {
-                const struct load_section listen = load_sub(section, "listen", i);
-
-                r = load_listener(load, frontend, &listen, &socket);
-        }
-        if (frontend->n_listeners == 0)
-                load_missing(load, section, "frontend", "listen", "one at least, as in listen \":8080\" { }");
-        return r;
-}
-
-static int load_server(struct load *load, struct conf_backend *backend, const struct load_section *section,
-                       const struct sockopt_set *inherited) {
-        struct conf_server *server = region_grow(load->keep, backend->servers, backend->n_servers, sizeof(*server));
-        struct place place;
-        const char *text;
-
-        if (!server)
-                return -ENOMEM;
-        backend->servers = server;
-        for (size_t i = 0; i < backend->n_servers; i++)
-                if (strcmp(server[i].name, section->title) == 0) {
-                        load_twice(load, section, "server", &server[i].where);
-                        break;
-                }
-        server += backend->n_servers;
-        server->name = region_strdup(load->keep, section->title);
-        if (!server->name)
-                return -ENOMEM;
-        backend->n_servers++;
-        server->where = load_where(load, section->place);
-        load_name(load, section, "server");
-
-        server->sockopts = *inherited;
-        load_defaults(load, schema_server, server);
-        text = load_text(section, "address", &place);
-        if (!text)
-                load_missing(load, section, "server", "address", "address = \"ADDRESS\"");
-        server->text = region_strdup(load->keep, text ? text : "");
-        load_keys(load, section, schema_server, server, &server->addr);
-        if (load_text(section, "source", &place))
-                check_source(server, place, &load->mistakes);
-        load_socket(load, section, &server->sockopts, &server->addr);
-        return load->keep->failed ? -ENOMEM : 0;
-}
-
-static int load_backend(struct load *load, const struct load_section *section) {
-        struct conf *conf = load->conf;
-        struct conf_backend *backend = region_grow(load->keep, conf->backends, conf->n_backends, sizeof(*backend));
-        struct sockopt_set socket = load->socket;
-        int r = 0;
-
-        if (!backend)
-                return -ENOMEM;
-        conf->backends = backend;
-        for (size_t i = 0; i < conf->n_backends; i++)
-                if (strcmp(backend[i].name, section->title) == 0) {
-                        load_twice(load, section, "backend", &backend[i].where);
-                        break;
-                }
-        backend += conf->n_backends;
-        backend->name = region_strdup(load->keep, section->title);
-        if (!backend->name)
-                return -ENOMEM;
-        conf->n_backends++;
-        backend->where = load_where(load, section->place);
-        load_name(load, section, "backend");
-
-        load_defaults(load, schema_backend, backend);
-        backend->timeouts = load->timeouts.server;
-        load_keys(load, section, schema_backend, backend, NULL);
-        load_inner(load, section, "timeouts", schema_server_timeouts, &backend->timeouts, NULL);
-        load_socket(load, section, &socket, NULL);
-
-        for (unsigned i = 0; r == 0 && i < load_count(section, "server"); i++) {
-                const struct load_section server = load_sub(section, "server", i);
-
-                r = load_server(load, backend, &server, &socket);
-        }
-        if (backend->n_servers == 0)
-                load_missing(load, section, "backend", "server",
-                             "one at least, as in server \"a\" { address = \"ADDRESS\" }");
-        return r;
 }
 
 static void load_top(struct load *load, const struct load_section *top) {
@@ -375,6 +205,7 @@ static void load_top(struct load *load, const struct load_section *top) {
         load_keys(load, top, schema_top, load->conf, NULL);
         load_inner(load, top, "log", schema_log, load->conf, NULL);
         load_inner(load, top, "access-log", schema_access_log, load->conf, NULL);
+        load_inner(load, top, "resolver", schema_resolver, &load->conf->resolver, NULL);
         load_inner(load, top, "timeouts", schema_timeouts, &load->timeouts, NULL);
         load_socket(load, top, &load->socket, NULL);
         if (load_text(top, "max-connections", &place))
@@ -405,10 +236,8 @@ static int load_conf(struct load *load) {
         load_defaults(load, schema_top, load->conf);
         load_defaults(load, schema_log, load->conf);
         load_defaults(load, schema_access_log, load->conf);
+        load_defaults(load, schema_resolver, &load->conf->resolver);
         load_defaults(load, schema_timeouts, &load->timeouts);
-        load->timeouts.client.preface = 5000;
-        load->timeouts.server.queue = 30000;
-        load->timeouts.server.check = 2000;
         sockopt_defaults(&load->socket);
         for (const struct source *source = first; source; source = source->next) {
                 const struct load_section top = { .source = source, .cfg = source->cfg };

@@ -35,7 +35,17 @@ static const struct token *outline_peek(const struct outline *o, size_t ahead) {
 }
 
 static int outline_is_word(const struct token *token) {
-        return token->type == TOKEN_WORD || token->type == TOKEN_BAD;
+        return token->type == TOKEN_WORD || token->type == TOKEN_NUL || token->type == TOKEN_BAD;
+}
+
+/* Whether a word cannot be used for a key; if it was not reported yet it is now. */
+static int outline_is_bad(struct outline *o, const struct token *token, const struct schema_row *row) {
+        if (token->type != TOKEN_NUL)
+                return token->type == TOKEN_BAD;
+        if (row && (row->type == SCHEMA_SEND || row->type == SCHEMA_EXPECT))
+                return 0;
+        token_refuse_nul(token, o->place, o->mistakes);
+        return 1;
 }
 
 static const char *outline_show(const struct outline *o, const struct token *token) {
@@ -59,6 +69,8 @@ static const char *outline_where(const struct outline *o, const struct outline_s
 static const char *outline_form(const struct schema_row *row, char *buf, size_t size) {
         if (row->type == SCHEMA_INCLUDE)
                 snprintf(buf, size, "%s(\"PATH\")", row->key);
+        else if (row->flags & SCHEMA_LIST)
+                snprintf(buf, size, "%s = { VALUE, ... }", row->key);
         else if (row->type != SCHEMA_SECTION)
                 snprintf(buf, size, "%s = VALUE", row->key);
         else if (row->flags & SCHEMA_TITLED)
@@ -78,6 +90,21 @@ static void outline_put(struct outline *o, const char *text) {
                 fputs(text, o->out);
 }
 
+/*
+ * Writes what is between the quotes of a string and the closing one.  A NUL,
+ * which libconfuse's strings cannot hold, stays an escape: its backslash is doubled.
+ */
+static void outline_put_nul(struct outline *o, const struct token *token) {
+        const char *from = token->text + 1, *end = token->text + token->len;
+        size_t len;
+
+        for (const char *p = token_nul(token, NULL, &len); p; p = token_nul(token, from, &len)) {
+                fprintf(o->out, "%.*s\\\\x00", (int)(p - from), from);
+                from = p + len;
+        }
+        fprintf(o->out, "%.*s", (int)(end - from), from);
+}
+
 /* Writes a word with its index in front, in quotes of the kind that it has. */
 static void outline_put_word(struct outline *o, const struct token *token) {
         size_t index = (size_t)(token - o->tokens->list);
@@ -85,12 +112,21 @@ static void outline_put_word(struct outline *o, const struct token *token) {
 
         if (o->mute)
                 return;
-        if (token->text[0] == '"' || token->text[0] == '\'')
+        if (token->type == TOKEN_NUL) {
+                fprintf(o->out, "\"%zu:", index);
+                outline_put_nul(o, token);
+        } else if (token->text[0] == '"' || token->text[0] == '\'')
                 fprintf(o->out, "%c%zu:%.*s", token->text[0], index, len - 1, token->text + 1);
         else if (token->text[0] == '$' && token->len > 1 && token->text[1] == '{')
                 fprintf(o->out, "\"%zu:%.*s\"", index, len, token->text);
         else
                 fprintf(o->out, "%zu:%.*s", index, len, token->text);
+}
+
+/* Begins a list.  Its first value has an index and no more: that of a token which says where the list is. */
+static void outline_put_list(struct outline *o, const struct token *token) {
+        if (!o->mute)
+                fprintf(o->out, "{\"%zu:\", ", (size_t)(token - o->tokens->list));
 }
 
 /* Skips from an opening brace or parenthesis to behind the one that closes it, or to the end. */
@@ -204,14 +240,93 @@ static void outline_scalar(struct outline *o, const struct outline_section *sect
                 return;
         }
         o->at += 2;
-        if (token->type == TOKEN_BAD) {
+        if (outline_is_bad(o, token, row)) {
                 outline_drop(o, row->key);
         } else if (outline_first(o, section, row)) {
                 outline_put(o, row->key);
                 outline_put(o, " = ");
+                if (row->flags & SCHEMA_LIST)
+                        outline_put_list(o, token);
                 outline_put_word(o, token);
-                outline_put(o, "\n");
+                outline_put(o, row->flags & SCHEMA_LIST ? "}\n" : "\n");
         }
+}
+
+/* Whether what follows a key is = and a brace. */
+static int outline_is_list(const struct outline *o) {
+        return outline_peek(o, 0)->type == TOKEN_EQUALS && outline_peek(o, 1)->type == TOKEN_OPEN;
+}
+
+/* A mistake inside of a list: reports it, and goes behind the list's end.  allowed: what may stand there. */
+static void outline_list_refuse(struct outline *o, const struct schema_row *row, const char *allowed) {
+        const struct token *token = outline_peek(o, 0);
+        struct place place = { o->place.file, o->place.name, token->line };
+
+        mistakes_add(o->mistakes, place, "unexpected '%s' in the list of '%s'; allowed: %s", outline_show(o, token),
+                     row->key, allowed);
+        while (token->type != TOKEN_END && token->type != TOKEN_CLOSE) {
+                if (token->type == TOKEN_OPEN || token->type == TOKEN_PAREN_OPEN)
+                        outline_skip_block(o);
+                else
+                        o->at++;
+                token = outline_peek(o, 0);
+        }
+        o->at += token->type == TOKEN_CLOSE;
+}
+
+/* The elements of a list up to its closing brace, which is passed.  Returns whether all was well. */
+static int outline_elements(struct outline *o, const struct schema_row *row) {
+        int good = 1;
+
+        for (;;) {
+                const struct token *token = outline_peek(o, 0), *next = outline_peek(o, 1);
+
+                if (token->type == TOKEN_CLOSE) {
+                        o->at++;
+                        return good;
+                }
+                /* A statement begins: the list was never closed. */
+                if (token->type == TOKEN_END || (outline_is_word(token) && (next->type == TOKEN_EQUALS ||
+                                                                            next->type == TOKEN_APPEND))) {
+                        mistakes_add(o->mistakes, o->place, "the { of '%s' is never closed; allowed: pairs of braces",
+                                     row->key);
+                        return 0;
+                }
+                if (!outline_is_word(token)) {
+                        outline_list_refuse(o, row, "values with commas between them");
+                        return 0;
+                }
+                if (outline_is_bad(o, token, row)) {
+                        good = 0;
+                } else {
+                        outline_put_word(o, token);
+                        outline_put(o, ", ");
+                }
+                o->at++;
+                if (next->type == TOKEN_COMMA) {
+                        o->at++;
+                } else if (outline_is_word(next)) {
+                        outline_list_refuse(o, row, "a comma before it");
+                        return 0;
+                }
+        }
+}
+
+/* key = { a, b } */
+static void outline_list(struct outline *o, const struct outline_section *section, const struct schema_row *row) {
+        int first = outline_first(o, section, row), good;
+
+        o->mute += !first;
+        o->at++;
+        outline_put(o, row->key);
+        outline_put(o, " = ");
+        outline_put_list(o, outline_peek(o, 0));
+        o->at++;
+        good = outline_elements(o, row);
+        outline_put(o, "}\n");
+        o->mute -= !first;
+        if (!good)
+                outline_drop(o, row->key);
 }
 
 static void outline_include(struct outline *o, const struct outline_section *section, const struct schema_row *row) {
@@ -228,7 +343,7 @@ static void outline_include(struct outline *o, const struct outline_section *sec
                 return;
         }
         o->at += 3;
-        if (path->type == TOKEN_BAD) {
+        if (outline_is_bad(o, path, row)) {
                 outline_drop(o, "*");
                 return;
         }
@@ -298,7 +413,7 @@ static void outline_block(struct outline *o, const struct outline_section *secti
                 mistakes_add(o->mistakes, o->place, "'%s' takes no name, not '%s'; allowed: %s", row->key,
                              outline_show(o, title), outline_form(row, form, sizeof(form)));
         }
-        if (title && title->type == TOKEN_BAD)
+        if (title && outline_is_bad(o, title, row))
                 mute = 1;
         if (!(row->flags & SCHEMA_TITLED) && !outline_first(o, section, row))
                 mute = 1;
@@ -337,7 +452,7 @@ static void outline_walk(struct outline *o, const struct outline_section *sectio
                 }
                 o->at++;
                 row = schema_find(section->rows, key->text, key->len);
-                if (key->type == TOKEN_BAD) {
+                if (outline_is_bad(o, key, NULL)) {
                         outline_drop(o, "*");
                         outline_skip(o, section->rows);
                 } else if (!row) {
@@ -346,6 +461,8 @@ static void outline_walk(struct outline *o, const struct outline_section *sectio
                         outline_include(o, section, row);
                 } else if (row->type == SCHEMA_SECTION) {
                         outline_block(o, section, row);
+                } else if (row->flags & SCHEMA_LIST && outline_is_list(o)) {
+                        outline_list(o, section, row);
                 } else {
                         outline_scalar(o, section, row);
                 }

@@ -2,13 +2,18 @@
 #include "conf/conf.h"
 
 #include <errno.h>
+#include <string.h>
 
+#include "conf/list.h"
 #include "conf/schema.h"
 #include "conf/value.h"
+
+#define PRINT_COLUMNS 100
 
 struct print {
         FILE *out;
         int indent;
+        const char *skip;               /* a key that would have no effect in this section, or NULL */
         char value[VALUE_STRLEN];
 };
 
@@ -29,18 +34,53 @@ static void print_close(struct print *print) {
         fprintf(print->out, "%*s}\n", print->indent, "");
 }
 
+/* A list, on as many lines as it needs. */
+static void print_list(struct print *print, const struct schema_row *row, const void *target) {
+        ptrdiff_t n = list_length(row, target);
+        int column;
+
+        if (n < 0 && row->zero)
+                print_line(print, row->key, row->zero);
+        if (n < 0)
+                return;
+        column = fprintf(print->out, "%*s%s = {", print->indent, "", row->key);
+        for (ptrdiff_t i = 0; i < n; i++) {
+                int len = (int)strlen(list_format(row, target, (size_t)i, print->value));
+
+                if (column + len > PRINT_COLUMNS)
+                        column = fprintf(print->out, "\n%*s", print->indent + 3, "") - 1;
+                column += fprintf(print->out, " %s%s", print->value, i + 1 < n ? "," : "");
+        }
+        fputs(" }\n", print->out);
+}
+
 /* Every key of a section that has a value and an effect.  addr: the address that they concern, or NULL. */
 static void print_keys(struct print *print, const struct schema_row *rows, const void *target,
                        const struct addr *addr) {
-        for (; rows->key; rows++)
-                if ((!addr || schema_applies(rows->scope, addr)) && value_format(rows, target, print->value))
+        for (; rows->key; rows++) {
+                if ((addr && !schema_applies(rows->scope, addr)) ||
+                    (print->skip && strcmp(print->skip, rows->key) == 0))
+                        continue;
+                if (rows->flags & SCHEMA_LIST)
+                        print_list(print, rows, target);
+                else if (value_format(rows, target, print->value))
                         print_line(print, rows->key, print->value);
+        }
 }
 
 static void print_inner(struct print *print, const char *key, const struct schema_row *rows, const void *target) {
         print_open(print, key, NULL);
         print_keys(print, rows, target, NULL);
         print_close(print);
+}
+
+static void print_text(struct print *print, const char *key, const char *text) {
+        print_line(print, key, value_quote(text, print->value, sizeof(print->value)));
+}
+
+static void print_backend_ref(struct print *print, const struct conf *conf, unsigned backend) {
+        if (backend != CONF_NO_BACKEND)
+                print_text(print, "backend", conf->backends[backend].name);
 }
 
 static void print_frontend(struct print *print, const struct conf *conf, const struct conf_frontend *frontend) {
@@ -50,12 +90,21 @@ static void print_frontend(struct print *print, const struct conf *conf, const s
                 const struct conf_listener *listener = &frontend->listeners[i];
 
                 print_open(print, "listen", listener->text);
+                print->skip = listener->accept_proxy ? NULL : "proxy-from";
                 print_keys(print, schema_listener, listener, &listener->addr);
+                print->skip = NULL;
                 print_inner(print, "socket", schema_socket, &listener->sockopts);
                 print_close(print);
         }
-        print_line(print, "backend", value_quote(conf->backends[frontend->backend].name, print->value,
-                                                 sizeof(print->value)));
+        print_backend_ref(print, conf, frontend->backend);
+        for (size_t i = 0; i < frontend->n_routes; i++) {
+                const struct conf_route *route = &frontend->routes[i];
+
+                print_open(print, "route", route->name);
+                print_keys(print, schema_route, route, NULL);
+                print_backend_ref(print, conf, route->backend);
+                print_close(print);
+        }
         print_keys(print, schema_frontend, frontend, NULL);
         print_inner(print, "timeouts", schema_client_timeouts, &frontend->timeouts);
         print_close(print);
@@ -65,13 +114,21 @@ static void print_backend(struct print *print, const struct conf_backend *backen
         fputc('\n', print->out);
         print_open(print, "backend", backend->name);
         print_keys(print, schema_backend, backend, NULL);
+        if (backend->check.given)
+                print_inner(print, "check", schema_check, &backend->check);
+        if (backend->outlier.given)
+                print_inner(print, "outlier", schema_outlier, &backend->outlier);
         print_inner(print, "timeouts", schema_server_timeouts, &backend->timeouts);
         for (size_t i = 0; i < backend->n_servers; i++) {
                 const struct conf_server *server = &backend->servers[i];
 
                 print_open(print, "server", server->name);
-                print_line(print, "address", value_quote(server->text, print->value, sizeof(print->value)));
+                print_text(print, "address", server->text);
+                print->skip = backend->check.given ? NULL : "check";
                 print_keys(print, schema_server, server, &server->addr);
+                print->skip = NULL;
+                if (server->check_text)
+                        print_text(print, "check-address", server->check_text);
                 print_inner(print, "socket", schema_socket, &server->sockopts);
                 print_close(print);
         }
@@ -85,6 +142,7 @@ int conf_print(const struct conf *conf, FILE *out) {
         print_keys(&print, schema_top, conf, NULL);
         print_inner(&print, "log", schema_log, conf);
         print_inner(&print, "access-log", schema_access_log, conf);
+        print_inner(&print, "resolver", schema_resolver, &conf->resolver);
         for (size_t i = 0; i < conf->n_frontends; i++)
                 print_frontend(&print, conf, &conf->frontends[i]);
         for (size_t i = 0; i < conf->n_backends; i++)

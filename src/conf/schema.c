@@ -8,6 +8,8 @@
 #define DAY INT64_C(86400000)
 #define YEAR (365 * DAY)
 #define SESSIONS_MAX 10000000
+#define BYTE_RATE_MAX (INT64_C(1) << 40)
+#define ID_MAX (UINT32_MAX - 1)         /* the last one means "no one" to the kernel */
 
 #define MEMBER(type, member) .offset = offsetof(struct type, member), .size = sizeof(((struct type *)0)->member)
 #define TIMEOUT(type, member) SCHEMA_DURATION, MEMBER(type, member), .min = 1, .max = YEAR, .zero = "off"
@@ -15,7 +17,14 @@
 static const char *const schema_targets[] = { "off", "stderr", "syslog", "journal", NULL };
 static const char *const schema_formats[] = { "text", "json", NULL };
 static const char *const schema_levels[] = { "error", "warning", "info", "debug", NULL };
-static const char *const schema_balances[] = { "roundrobin", NULL };
+/* In the order of the enums of conf.h. */
+static const char *const schema_balances[] = {
+        "roundrobin", "leastconn", "random", "source", "first", "least-time", NULL
+};
+static const char *const schema_check_types[] = { "tcp", "expect", NULL };
+static const char *const schema_on_down[] = { "keep", "close", NULL };
+static const char *const schema_when_down[] = { "refuse", "wait", NULL };
+static const char *const schema_send_proxy[] = { "off", "v1", "v2", NULL };
 
 const struct schema_row schema_log[] = {
         { "to", SCHEMA_TARGET, MEMBER(conf, log), .min = LOG_TO_STDERR, .max = LOG_TO_JOURNAL, .words = schema_targets,
@@ -33,16 +42,20 @@ const struct schema_row schema_access_log[] = {
 };
 
 const struct schema_row schema_timeouts[] = {
+        { "preface", TIMEOUT(schema_timeouts, client.preface), .def = "5s" },
         { "client", TIMEOUT(schema_timeouts, client.client), .def = "1h" },
         { "client-fin", TIMEOUT(schema_timeouts, client.client_fin), .def = "30s" },
         { "session", TIMEOUT(schema_timeouts, client.session), .def = "off" },
         { "connect", TIMEOUT(schema_timeouts, server.connect), .def = "5s" },
+        { "queue", TIMEOUT(schema_timeouts, server.queue), .def = "30s" },
         { "server", TIMEOUT(schema_timeouts, server.server), .def = "1h" },
         { "server-fin", TIMEOUT(schema_timeouts, server.server_fin), .def = "30s" },
+        { "check", TIMEOUT(schema_timeouts, server.check), .def = "2s" },
         { 0 }
 };
 
 const struct schema_row schema_client_timeouts[] = {
+        { "preface", TIMEOUT(conf_client_timeouts, preface) },
         { "client", TIMEOUT(conf_client_timeouts, client) },
         { "client-fin", TIMEOUT(conf_client_timeouts, client_fin) },
         { "session", TIMEOUT(conf_client_timeouts, session) },
@@ -51,8 +64,10 @@ const struct schema_row schema_client_timeouts[] = {
 
 const struct schema_row schema_server_timeouts[] = {
         { "connect", TIMEOUT(conf_server_timeouts, connect) },
+        { "queue", TIMEOUT(conf_server_timeouts, queue) },
         { "server", TIMEOUT(conf_server_timeouts, server) },
         { "server-fin", TIMEOUT(conf_server_timeouts, server_fin) },
+        { "check", TIMEOUT(conf_server_timeouts, check) },
         { 0 }
 };
 
@@ -91,6 +106,8 @@ const struct schema_row schema_listener[] = {
         { "mode", SCHEMA_MODE, .scope = SCHEMA_UNIX_PATH, MEMBER(conf_listener, mode), .max = 0777, .def = "0660" },
         { "owner", SCHEMA_STRING, SCHEMA_UNSET, SCHEMA_UNIX_PATH, MEMBER(conf_listener, owner), .min = 1, .max = 255 },
         { "group", SCHEMA_STRING, SCHEMA_UNSET, SCHEMA_UNIX_PATH, MEMBER(conf_listener, group), .min = 1, .max = 255 },
+        { "accept-proxy", SCHEMA_BOOL, MEMBER(conf_listener, accept_proxy), .def = "off" },
+        { "proxy-from", SCHEMA_RULES, SCHEMA_LIST, MEMBER(conf_listener, proxy_from), .zero = "all" },
         { "v6only", SCHEMA_BOOL, .scope = SCHEMA_IPV6, MEMBER(conf_listener, v6only), .def = "off" },
         { "defer-accept", SCHEMA_DURATION, .scope = SCHEMA_TCP, MEMBER(conf_listener, defer_accept), .min = 1000,
           .max = DAY, .zero = "off", .def = "off" },
@@ -98,10 +115,33 @@ const struct schema_row schema_listener[] = {
         { 0 }
 };
 
+const struct schema_row schema_route[] = {
+        { "sni", SCHEMA_SNI, SCHEMA_LIST, MEMBER(conf_route, sni) },
+        { "alpn", SCHEMA_ALPN, SCHEMA_LIST, MEMBER(conf_route, alpn), .min = 1, .max = 255 },
+        { "from", SCHEMA_NETWORKS, SCHEMA_LIST, MEMBER(conf_route, from) },
+        { "uid", SCHEMA_IDS, SCHEMA_LIST, MEMBER(conf_route, uid), .max = ID_MAX },
+        { "gid", SCHEMA_IDS, SCHEMA_LIST, MEMBER(conf_route, gid), .max = ID_MAX },
+        { "backend", SCHEMA_BACKEND, MEMBER(conf_route, backend) },
+        { 0 }
+};
+
 const struct schema_row schema_frontend[] = {
         { "listen", SCHEMA_SECTION, SCHEMA_TITLED, .sub = schema_listener, .title = "ADDRESS" },
         { "backend", SCHEMA_BACKEND, MEMBER(conf_frontend, backend) },
+        { "route", SCHEMA_SECTION, SCHEMA_TITLED, .sub = schema_route, .title = "NAME" },
+        { "allow", SCHEMA_RULES, SCHEMA_LIST, MEMBER(conf_frontend, allow), .zero = "all" },
+        { "deny", SCHEMA_RULES, SCHEMA_LIST, MEMBER(conf_frontend, deny), .zero = "none" },
         { "max-connections", SCHEMA_NUMBER, MEMBER(conf_frontend, max_connections), .min = 1, .max = SESSIONS_MAX,
+          .zero = "off", .def = "off" },
+        { "rate", SCHEMA_RATE, MEMBER(conf_frontend, rate), .min = 1, .max = SESSIONS_MAX, .zero = "off",
+          .def = "off" },
+        { "max-per-source", SCHEMA_NUMBER, MEMBER(conf_frontend, max_per_source), .min = 1, .max = SESSIONS_MAX,
+          .zero = "off", .def = "off" },
+        { "rate-per-source", SCHEMA_RATE, MEMBER(conf_frontend, rate_per_source), .min = 1, .max = SESSIONS_MAX,
+          .zero = "off", .def = "off" },
+        { "upload-rate", SCHEMA_BYTE_RATE, MEMBER(conf_frontend, upload_rate), .min = 1, .max = BYTE_RATE_MAX,
+          .zero = "off", .def = "off" },
+        { "download-rate", SCHEMA_BYTE_RATE, MEMBER(conf_frontend, download_rate), .min = 1, .max = BYTE_RATE_MAX,
           .zero = "off", .def = "off" },
         { "half-close", SCHEMA_BOOL, MEMBER(conf_frontend, half_close), .def = "on" },
         { "access-log", SCHEMA_BOOL, MEMBER(conf_frontend, access_log) },
@@ -114,19 +154,58 @@ const struct schema_row schema_frontend[] = {
 const struct schema_row schema_server[] = {
         { "address", SCHEMA_ADDRESS, MEMBER(conf_server, addr) },
         { "weight", SCHEMA_NUMBER, MEMBER(conf_server, weight), .max = 256, .def = "1" },
+        { "max-connections", SCHEMA_NUMBER, MEMBER(conf_server, max_connections), .min = 1, .max = SESSIONS_MAX,
+          .zero = "off", .def = "off" },
         { "backup", SCHEMA_BOOL, MEMBER(conf_server, backup), .def = "off" },
         { "disabled", SCHEMA_BOOL, MEMBER(conf_server, disabled), .def = "off" },
         { "source", SCHEMA_SOURCE, SCHEMA_UNSET, SCHEMA_TCP, MEMBER(conf_server, source) },
+        { "send-proxy", SCHEMA_WORD, MEMBER(conf_server, send_proxy), .words = schema_send_proxy, .def = "off" },
+        { "slow-start", SCHEMA_DURATION, MEMBER(conf_server, slow_start), .min = 1, .max = DAY, .zero = "off",
+          .def = "off" },
+        { "check", SCHEMA_BOOL, MEMBER(conf_server, check), .def = "on" },
+        { "check-address", SCHEMA_CHECK_ADDRESS, MEMBER(conf_server, check_addr) },
         { "socket", SCHEMA_SECTION, .sub = schema_socket },
+        { 0 }
+};
+
+const struct schema_row schema_check[] = {
+        { "type", SCHEMA_WORD, MEMBER(conf_check, type), .words = schema_check_types, .def = "tcp" },
+        { "send", .type = SCHEMA_SEND },
+        { "expect", .type = SCHEMA_EXPECT },
+        { "interval", SCHEMA_DURATION, MEMBER(conf_check, interval), .min = 10, .max = DAY, .def = "2s" },
+        { "fast-interval", SCHEMA_DURATION, MEMBER(conf_check, fast_interval), .min = 10, .max = DAY },
+        { "rise", SCHEMA_NUMBER, MEMBER(conf_check, rise), .min = 1, .max = 1000, .def = "2" },
+        { "fall", SCHEMA_NUMBER, MEMBER(conf_check, fall), .min = 1, .max = 1000, .def = "3" },
+        { "on-down", SCHEMA_WORD, MEMBER(conf_check, on_down), .words = schema_on_down, .def = "keep" },
+        { 0 }
+};
+
+const struct schema_row schema_outlier[] = {
+        { "failures", SCHEMA_NUMBER, MEMBER(conf_outlier, failures), .min = 1, .max = 1000, .def = "5" },
+        { "eject", SCHEMA_DURATION, MEMBER(conf_outlier, eject), .min = 1, .max = DAY, .def = "10s" },
+        { "eject-max", SCHEMA_DURATION, MEMBER(conf_outlier, eject_max), .min = 1, .max = DAY, .def = "5m" },
+        { "max-ejected", SCHEMA_NUMBER, MEMBER(conf_outlier, max_ejected), .min = 1, .max = 100, .def = "50" },
         { 0 }
 };
 
 const struct schema_row schema_backend[] = {
         { "balance", SCHEMA_WORD, MEMBER(conf_backend, balance), .words = schema_balances, .def = "roundrobin" },
         { "server", SCHEMA_SECTION, SCHEMA_TITLED, .sub = schema_server, .title = "NAME" },
+        { "check", SCHEMA_SECTION, .sub = schema_check },
+        { "outlier", SCHEMA_SECTION, .sub = schema_outlier },
         { "retries", SCHEMA_NUMBER, MEMBER(conf_backend, retries), .max = CONF_RETRIES_MAX, .def = "2" },
+        { "queue", SCHEMA_NUMBER, MEMBER(conf_backend, queue), .max = SESSIONS_MAX, .def = "0" },
+        { "when-down", SCHEMA_WORD, MEMBER(conf_backend, when_down), .words = schema_when_down, .def = "refuse" },
+        { "resolve", SCHEMA_DURATION, SCHEMA_UNSET, MEMBER(conf_backend, resolve), .min = 10, .max = DAY },
         { "timeouts", SCHEMA_SECTION, .sub = schema_server_timeouts },
         { "socket", SCHEMA_SECTION, .sub = schema_socket },
+        { 0 }
+};
+
+const struct schema_row schema_resolver[] = {
+        { "servers", SCHEMA_NAMESERVERS, SCHEMA_LIST, MEMBER(conf_resolver, servers) },
+        { "timeout", SCHEMA_DURATION, MEMBER(conf_resolver, timeout), .min = 10, .max = 60000, .def = "2s" },
+        { "hold", SCHEMA_DURATION, MEMBER(conf_resolver, hold), .min = 1, .max = DAY, .def = "30s" },
         { 0 }
 };
 
@@ -143,6 +222,7 @@ const struct schema_row schema_top[] = {
         { "include", .type = SCHEMA_INCLUDE },
         { "log", SCHEMA_SECTION, .sub = schema_log },
         { "access-log", SCHEMA_SECTION, .sub = schema_access_log },
+        { "resolver", SCHEMA_SECTION, .sub = schema_resolver },
         { "timeouts", SCHEMA_SECTION, .sub = schema_timeouts },
         { "socket", SCHEMA_SECTION, .sub = schema_socket },
         { "frontend", SCHEMA_SECTION, SCHEMA_TITLED, .sub = schema_frontend, .title = "NAME" },

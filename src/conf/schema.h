@@ -25,9 +25,20 @@ enum schema_type {
         SCHEMA_STRING,                  /* min to max bytes */
         SCHEMA_PATH,                    /* an absolute path */
         SCHEMA_TARGET,                  /* a struct log_target: words[min..max], or file:PATH */
+        SCHEMA_RATE,                    /* min to max connections a second, "100/s"; `zero` is a word for 0 */
+        SCHEMA_BYTE_RATE,               /* min to max bytes a second, "10M/s"; `zero` is a word for 0 */
         SCHEMA_ADDRESS,                 /* a server's struct addr; its text is kept beside it */
+        SCHEMA_CHECK_ADDRESS,           /* the same, for its check */
         SCHEMA_SOURCE,                  /* a struct addr, the port may be left out */
         SCHEMA_BACKEND,                 /* the name of a backend; the value is its index */
+        SCHEMA_SEND,                    /* bytes to send, of a struct conf_check */
+        SCHEMA_EXPECT,                  /* bytes to expect, or a regular expression between slashes, of the same */
+        SCHEMA_RULES,                   /* a list: a struct conf_rules; `zero` is a word for a list not given */
+        SCHEMA_NETWORKS,                /* a list: the same, networks alone */
+        SCHEMA_SNI,                     /* a list: a struct conf_words of host names, "*." in front allowed */
+        SCHEMA_ALPN,                    /* a list: a struct conf_words of min to max bytes each */
+        SCHEMA_IDS,                     /* a list: a struct conf_ids, min to max */
+        SCHEMA_NAMESERVERS,             /* a list: the servers of a struct conf_resolver */
         SCHEMA_SOCKOPT,                 /* an option of net/sockopt.h: `id`; min and max stand in its table */
         SCHEMA_SECTION,                 /* `sub`, in braces */
         SCHEMA_INCLUDE,                 /* include("PATH") */
@@ -36,6 +47,7 @@ enum schema_type {
 enum schema_flags {
         SCHEMA_TITLED = 1 << 0,         /* a section with a name, which may come many times */
         SCHEMA_UNSET = 1 << 1,          /* without a default: a key that is not given has no value to print */
+        SCHEMA_LIST = 1 << 2,           /* { a, b }, or one value without braces; empty only where `zero` is given */
 };
 
 /* Which kinds of address a key has an effect on.  A key that stands where it has none is a mistake. */
@@ -82,6 +94,11 @@ extern const struct schema_row schema_frontend[];
 extern const struct schema_row schema_listener[];
 extern const struct schema_row schema_backend[];
 extern const struct schema_row schema_server[];
+
+extern const struct schema_row schema_route[];
+extern const struct schema_row schema_check[];
+extern const struct schema_row schema_outlier[];
+extern const struct schema_row schema_resolver[];
 
 /* The row of a key of len bytes, or NULL. */
 const struct schema_row *schema_find(const struct schema_row *rows, const char *key, size_t len);

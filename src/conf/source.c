@@ -32,7 +32,7 @@ static cfg_opt_t *source_make_options(const struct schema_row *rows) {
                 option->flags = CFGF_NODEFAULT;
                 if (rows->flags & SCHEMA_TITLED)
                         option->flags |= CFGF_MULTI | CFGF_TITLE;
-                if (rows->type == SCHEMA_INCLUDE)
+                if (rows->type == SCHEMA_INCLUDE || rows->flags & SCHEMA_LIST)
                         option->flags |= CFGF_LIST;
                 if (rows->sub && !(option->subopts = source_make_options(rows->sub))) {
                         option->name = NULL;

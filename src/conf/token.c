@@ -60,8 +60,16 @@ static const char *token_variable(struct token_scanner *scanner, const char *p) 
         return close + 1;
 }
 
-/* An escape of a "string"; p is at the backslash.  Returns the byte behind it, or NULL with a mistake added. */
-static const char *token_escape(struct token_scanner *scanner, const char *p) {
+static void token_refuse_byte(struct mistakes *mistakes, struct place place, const char *escape, size_t len) {
+        mistakes_add(mistakes, place, "'%s' is not a byte that a string can hold; allowed: \\001 to \\377, or \\x01 to "
+                     "\\xff", mistakes_nword(mistakes, escape, len));
+}
+
+/*
+ * An escape of a "string"; p is at the backslash.  Returns the byte behind it,
+ * with *nul set where it stands for NUL; or NULL with a mistake added.
+ */
+static const char *token_escape(struct token_scanner *scanner, const char *p, int *nul) {
         int hex = p[1] == 'x', base = hex ? 16 : 8, value = 0, digits = 0;
         const char *q = p + 1 + hex;
 
@@ -75,12 +83,11 @@ static const char *token_escape(struct token_scanner *scanner, const char *p) {
         }
         if (digits == 0)
                 return hex ? q : q + 1;
-        if (value == 0 || value > 255) {
-                mistakes_add(scanner->mistakes, scanner->place, "'%s' is not a byte that a string can hold; allowed: "
-                             "\\001 to \\377, or \\x01 to \\xff",
-                             mistakes_nword(scanner->mistakes, p, (size_t)(q - p)));
+        if (value > 255) {
+                token_refuse_byte(scanner->mistakes, scanner->place, p, (size_t)(q - p));
                 return NULL;
         }
+        *nul |= value == 0;
         return q;
 }
 
@@ -88,7 +95,7 @@ static const char *token_escape(struct token_scanner *scanner, const char *p) {
 static int token_quoted(struct token_scanner *scanner) {
         const char *start = scanner->at, *p = start + 1;
         char quote = *start;
-        int bad = 0;
+        int bad = 0, nul = 0;
 
         while (p < scanner->end && *p != quote && *p != '\n') {
                 const char *next = p + 1;
@@ -96,7 +103,7 @@ static int token_quoted(struct token_scanner *scanner) {
                 if (*p == '\0')
                         break;
                 if (*p == '\\' && next < scanner->end && *next != '\n' && *next != '\0')
-                        next = quote == '"' ? token_escape(scanner, p) : next + 1;
+                        next = quote == '"' ? token_escape(scanner, p, &nul) : next + 1;
                 else if (quote == '"' && *p == '$' && next < scanner->end && *next == '{')
                         next = token_variable(scanner, p);
                 bad |= !next;
@@ -110,7 +117,7 @@ static int token_quoted(struct token_scanner *scanner) {
                 return token_add(scanner, TOKEN_BAD, start, (size_t)(scanner->at - start));
         }
         scanner->at = p + 1;
-        return token_add(scanner, bad ? TOKEN_BAD : TOKEN_WORD, start, (size_t)(scanner->at - start));
+        return token_add(scanner, bad ? TOKEN_BAD : nul ? TOKEN_NUL : TOKEN_WORD, start, (size_t)(scanner->at - start));
 }
 
 static int token_word(struct token_scanner *scanner) {
@@ -223,6 +230,41 @@ int token_scan(struct tokens *tokens, const char *text, size_t len, struct place
         if (len > 0 && text[len - 1] == '\n' && scanner.place.line > 1)
                 scanner.place.line--;
         return token_add(&scanner, TOKEN_END, "", 0);
+}
+
+/* How long an escape for NUL is that starts at p, before end; 0 where there is none. */
+static size_t token_nul_length(const char *p, const char *end) {
+        const char *q = p + 1;
+        int hex = q < end && *q == 'x', digits = 0;
+
+        if (*p != '\\')
+                return 0;
+        for (q += hex; q < end && *q == '0' && digits < (hex ? 2 : 3); q++)
+                digits++;
+        /* A digit that follows belongs to the escape, if it has not all that it may. */
+        if (digits == 0 || (digits < (hex ? 2 : 3) && q < end && (hex ? isxdigit((unsigned char)*q)
+                                                                       : isdigit((unsigned char)*q))))
+                return 0;
+        return (size_t)(q - p);
+}
+
+const char *token_nul(const struct token *token, const char *p, size_t *len) {
+        const char *end = token->text + token->len;
+
+        for (p = p ? p : token->text; p < end; p += *p == '\\' ? 2 : 1) {
+                *len = token_nul_length(p, end);
+                if (*len > 0)
+                        return p;
+        }
+        return NULL;
+}
+
+void token_refuse_nul(const struct token *token, struct place place, struct mistakes *mistakes) {
+        size_t len;
+
+        place.line = token->line;
+        for (const char *p = token_nul(token, NULL, &len); p; p = token_nul(token, p + len, &len))
+                token_refuse_byte(mistakes, place, p, len);
 }
 
 const char *token_name(const struct token *token, struct mistakes *mistakes) {

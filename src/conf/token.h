@@ -18,6 +18,7 @@
 
 enum token_type {
         TOKEN_WORD,                     /* bare, quoted, or a ${VARIABLE} by itself */
+        TOKEN_NUL,                      /* a string with an escape for NUL, which only some keys can take */
         TOKEN_BAD,                      /* a word with a mistake, which has been reported */
         TOKEN_OPEN,                     /* { */
         TOKEN_CLOSE,                    /* } */
@@ -46,6 +47,15 @@ struct tokens {
  * Mistakes are added, at `place` with their line.  Returns 0 or -ENOMEM.
  */
 int token_scan(struct tokens *tokens, const char *text, size_t len, struct place place, struct mistakes *mistakes);
+
+/*
+ * Finds the next escape for NUL in a TOKEN_NUL, from p on, which is NULL for
+ * the first.  Returns where it is, with its length; NULL where there is no more.
+ */
+const char *token_nul(const struct token *token, const char *p, size_t *len);
+
+/* Adds a mistake for each escape for NUL in a TOKEN_NUL, where a key cannot take it.  place: of its file. */
+void token_refuse_nul(const struct token *token, struct place place, struct mistakes *mistakes);
 
 /* What to call a token in a message: its text, or "the end of the file". */
 const char *token_name(const struct token *token, struct mistakes *mistakes);

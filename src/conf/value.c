@@ -10,6 +10,7 @@
 #include <strings.h>
 
 #include "base/text.h"
+#include "conf/bytes.h"
 
 #define SECOND INT64_C(1000)
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
@@ -24,8 +25,7 @@ static const struct value_unit value_sizes[] = {
         { "G", INT64_C(1) << 30 }, { "M", INT64_C(1) << 20 }, { "K", INT64_C(1) << 10 }, { "", 1 },
 };
 
-__attribute__((format(printf, 2, 3)))
-static int value_refuse(char *why, const char *fmt, ...) {
+int value_refuse(char why[static VALUE_WHY], const char *fmt, ...) {
         va_list args;
 
         va_start(args, fmt);
@@ -106,7 +106,7 @@ static void value_format_unit(int64_t value, const struct value_unit *units, siz
         snprintf(buf, size, "%lld%s", (long long)(value / units[i].factor), units[i].name);
 }
 
-static int value_number(const char *text, int64_t *value) {
+int value_number(const char *text, int64_t *value) {
         int hex = text[0] == '0' && (text[1] | 0x20) == 'x';
         const char *end = value_digits(hex ? text + 2 : text, hex ? 16 : 10, value);
 
@@ -186,6 +186,22 @@ static int value_parse_size(const struct schema_row *row, const char *text, int 
                             "is out of range", min, max,
                             rate ? " bytes a second, as in 512K/s or 10M/s" : " bytes, as in 4096, 64K, 8M or 1G",
                             value_or_zero(row, or_zero, sizeof(or_zero)));
+}
+
+/* Connections a second: "100/s". */
+static int value_parse_rate(const struct schema_row *row, const char *text, int64_t *value, char *why) {
+        const char *end = value_digits(text, 10, value), *what = "is out of range";
+
+        if (strcasecmp(text, row->zero) == 0) {
+                *value = 0;
+                return 0;
+        }
+        if (end && strcmp(end, "/s") == 0 && *value >= row->min && *value <= row->max)
+                return 0;
+        if (!end || strcmp(end, "/s") != 0)
+                what = end && *end == '\0' ? "has no unit" : "is not a rate";
+        return value_refuse(why, "%s; allowed: %lld/s to %lld/s, or %s", what, (long long)row->min,
+                            (long long)row->max, row->zero);
 }
 
 static int value_parse_bool(const char *text, int64_t *value, char *why) {
@@ -286,8 +302,7 @@ static int value_parse_string(const struct schema_row *row, const char *text, co
         return *string ? 0 : -ENOMEM;
 }
 
-/* Whatever holds a control character would break a line in a log or an answer, and is never meant. */
-static int value_check_bytes(const char *text, char *why) {
+int value_check_bytes(const char *text, char why[static VALUE_WHY]) {
         for (; *text; text++)
                 if ((unsigned char)*text < 0x20 || *text == 0x7f)
                         return value_refuse(why, "holds a control character; allowed: printable characters");
@@ -296,7 +311,7 @@ static int value_check_bytes(const char *text, char *why) {
 
 /* These are words of the language that mean no host, in one place or the other. */
 static int value_check_prefix(const char *text, const char *allowed, char *why) {
-        static const char *const prefixes[] = { "srv:", "tcp:", "file:" };
+        static const char *const prefixes[] = { "tcp:", "file:" };
 
         for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++)
                 if (strncmp(text, prefixes[i], strlen(prefixes[i])) == 0)
@@ -320,36 +335,45 @@ static int value_parse_addr(struct addr *addr, const char *text, const char *all
         return 0;
 }
 
-#define VALUE_LISTEN "10.0.0.1:80, [2001:db8::1]:80, :80, unix:/path, unix:@name or fd:NAME"
-#define VALUE_SERVER "10.0.0.1:80, [2001:db8::1]:80, host.name:80, unix:/path or unix:@name"
+/* Refuses an address of a kind that has no use here. */
+static int value_refuse_kind(struct addr *addr, const char *what, const char *allowed, char *why) {
+        memset(addr, 0, sizeof(*addr));
+        return value_refuse(why, "%s; allowed: %s", what, allowed);
+}
 
 int value_parse_listen(struct addr *addr, const char *text, char why[static VALUE_WHY]) {
-        int r = value_parse_addr(addr, text, VALUE_LISTEN, why);
+        static const char allowed[] = "10.0.0.1:80, [2001:db8::1]:80, :80, unix:/path, unix:@name or fd:NAME";
+        int r = value_parse_addr(addr, text, allowed, why);
 
-        if (r == 0 && addr->kind == ADDR_HOST) {
-                memset(addr, 0, sizeof(*addr));
-                return value_refuse(why, "is a host name, and a listener needs an address; allowed: " VALUE_LISTEN);
-        }
+        if (r == 0 && addr->kind == ADDR_HOST)
+                return value_refuse_kind(addr, "is a host name, and a listener needs an address", allowed, why);
+        if (r == 0 && addr->kind == ADDR_SRV)
+                return value_refuse_kind(addr, "names SRV records, and a listener needs an address", allowed, why);
         return r;
 }
 
 static int value_parse_server(struct addr *addr, const char *text, char *why) {
-        int r = value_parse_addr(addr, text, VALUE_SERVER, why);
+        static const char allowed[] = "10.0.0.1:80, [2001:db8::1]:80, host.name:80, unix:/path, unix:@name or "
+                                      "srv:_service._protocol.domain";
+        int r = value_parse_addr(addr, text, allowed, why);
 
-        if (r == 0 && addr->kind == ADDR_FD) {
-                memset(addr, 0, sizeof(*addr));
-                return value_refuse(why, "is a listening socket, and a server needs an address; allowed: "
-                                    VALUE_SERVER);
-        }
-        if (r == 0 && addr->kind == ADDR_ANY) {
-                memset(addr, 0, sizeof(*addr));
-                return value_refuse(why, "names no host to connect to; allowed: " VALUE_SERVER);
-        }
+        if (r == 0 && addr->kind == ADDR_FD)
+                return value_refuse_kind(addr, "is a listening socket, and a server needs an address", allowed, why);
+        if (r == 0 && addr->kind == ADDR_ANY)
+                return value_refuse_kind(addr, "names no host to connect to", allowed, why);
         return r;
 }
 
-/* An address without a port: "10.0.0.1", "2001:db8::1", the latter also in brackets. */
-static int value_parse_bare_ip(struct addr *addr, const char *text) {
+static int value_parse_check_address(struct addr *addr, const char *text, char *why) {
+        static const char allowed[] = "10.0.0.1:80, [2001:db8::1]:80, unix:/path or unix:@name";
+        int r = value_parse_addr(addr, text, allowed, why);
+
+        if (r == 0 && addr->kind != ADDR_IP && addr->kind != ADDR_UNIX)
+                return value_refuse_kind(addr, "is no fixed address to connect to", allowed, why);
+        return r;
+}
+
+int value_parse_bare_ip(struct addr *addr, const char *text) {
         char copy[INET6_ADDRSTRLEN + 2];
         size_t len = strlen(text);
 
@@ -435,8 +459,13 @@ int value_parse(const struct schema_row *row, const char *text, void *target, st
                 char why[static VALUE_WHY]) {
         void *member = (char *)target + row->offset;
         int64_t value = 0;
-        int r = value_check_bytes(text, why);
+        int r;
 
+        if (row->type == SCHEMA_SEND)
+                return bytes_parse_send(target, text, region, why);
+        if (row->type == SCHEMA_EXPECT)
+                return bytes_parse_expect(target, text, region, why);
+        r = value_check_bytes(text, why);
         if (r < 0)
                 return r;
         switch (row->type) {
@@ -445,6 +474,12 @@ int value_parse(const struct schema_row *row, const char *text, void *target, st
                 break;
         case SCHEMA_DURATION:
                 r = value_parse_duration(row, text, &value, why);
+                break;
+        case SCHEMA_RATE:
+                r = value_parse_rate(row, text, &value, why);
+                break;
+        case SCHEMA_BYTE_RATE:
+                r = value_parse_size(row, text, 1, &value, why);
                 break;
         case SCHEMA_BOOL:
                 r = value_parse_bool(text, &value, why);
@@ -462,13 +497,13 @@ int value_parse(const struct schema_row *row, const char *text, void *target, st
                 return value_parse_target(row, text, member, region, why);
         case SCHEMA_ADDRESS:
                 return value_parse_server(member, text, why);
+        case SCHEMA_CHECK_ADDRESS:
+                return value_parse_check_address(member, text, why);
         case SCHEMA_SOURCE:
                 return value_parse_source(member, text, why);
         case SCHEMA_SOCKOPT:
                 return value_parse_sockopt(row, text, target, why);
-        case SCHEMA_BACKEND:
-        case SCHEMA_SECTION:
-        case SCHEMA_INCLUDE:
+        default:
                 return value_refuse(why, "has no value");
         }
         if (r == 0)
@@ -527,6 +562,25 @@ static int value_format_sockopt(const struct schema_row *row, const struct socko
         return 1;
 }
 
+/* "off", "100/s" or "10M/s". */
+static int value_format_rate(const struct schema_row *row, int64_t value, char *buf) {
+        static const struct value_unit units[] = { { "/s", 1 } };
+        char text[64];
+
+        if (value == 0) {
+                snprintf(buf, VALUE_STRLEN, "%s", row->zero);
+                return 1;
+        }
+        if (row->type == SCHEMA_RATE) {
+                value_format_unit(value, units, ARRAY_SIZE(units), text, sizeof(text));
+        } else {
+                value_format_unit(value, value_sizes, ARRAY_SIZE(value_sizes), text, sizeof(text) - 2);
+                strcat(text, "/s");
+        }
+        value_quote(text, buf, VALUE_STRLEN);
+        return 1;
+}
+
 static int value_format_string(const char *text, char *buf) {
         if (!text)
                 return 0;
@@ -545,6 +599,8 @@ int value_format(const struct schema_row *row, const void *target, char *buf) {
                         snprintf(buf, VALUE_STRLEN, "%lld", (long long)value_load(member, row->size));
                 return 1;
         case SCHEMA_DURATION:
+                if (value_load(member, row->size) == CONF_OFF && row->flags & SCHEMA_UNSET)
+                        return 0;
                 if (value_load(member, row->size) == CONF_OFF)
                         snprintf(buf, VALUE_STRLEN, "%s", row->zero);
                 else
@@ -572,6 +628,13 @@ int value_format(const struct schema_row *row, const void *target, char *buf) {
                 return 1;
         case SCHEMA_SOCKOPT:
                 return value_format_sockopt(row, target, buf);
+        case SCHEMA_RATE:
+        case SCHEMA_BYTE_RATE:
+                return value_format_rate(row, value_load(member, row->size), buf);
+        case SCHEMA_SEND:
+                return bytes_format_send(target, buf);
+        case SCHEMA_EXPECT:
+                return bytes_format_expect(target, buf);
         default:
                 return 0;
         }

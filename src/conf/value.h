@@ -11,11 +11,30 @@
 #define VALUE_WHY 512
 #define VALUE_STRLEN (4 * 4096 + 16)
 
+/* Writes what is wrong to why, as printf does, cut to VALUE_WHY.  Returns -EINVAL. */
+int value_refuse(char why[static VALUE_WHY], const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/*
+ * Whether text is fit for a value: whatever holds a control character would
+ * break a line in a log or an answer, and is never meant.  Returns 0, or -EINVAL with why filled.
+ */
+int value_check_bytes(const char *text, char why[static VALUE_WHY]);
+
+/* Reads a number, decimal or hexadecimal, to the end of text; too large a one is INT64_MAX.  Returns 0 or -EINVAL. */
+int value_number(const char *text, int64_t *value);
+
+/*
+ * Reads an IP address without a port: "10.0.0.1", "2001:db8::1", the latter
+ * also in brackets.  Returns 0 with port 0, or -EINVAL.
+ */
+int value_parse_bare_ip(struct addr *addr, const char *text);
+
 /*
  * Reads `text` as the row's type and stores it in the member of `target` that
- * the row names (for SCHEMA_SOCKOPT target is a struct sockopt_set).  Strings
- * are copied to the region.  SCHEMA_SECTION, SCHEMA_INCLUDE and
- * SCHEMA_BACKEND have no value of their own and are refused.
+ * the row names (for SCHEMA_SOCKOPT target is a struct sockopt_set, for
+ * SCHEMA_SEND and SCHEMA_EXPECT a struct conf_check).  Strings are copied to
+ * the region.  SCHEMA_SECTION, SCHEMA_INCLUDE, SCHEMA_BACKEND and lists
+ * (list.h) have no single value and are refused.
  * Returns 0; -EINVAL with `why` saying what is wrong with the word and what
  * is allowed, such as "is out of range; allowed: 1 to 256, or auto"; -ENOMEM.
  */

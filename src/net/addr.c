@@ -195,6 +195,32 @@ static int addr_is_host(const char *name, size_t len) {
         return label > 0 && name[len - 1] != '-' && !digits;
 }
 
+/* The length of a label that begins with _ and ends in a dot; 0 where text does not begin with such. */
+static size_t addr_service_label(const char *text) {
+        size_t len = strcspn(text, ".");
+
+        return text[0] == '_' && len > 1 && text[len] == '.' ? len : 0;
+}
+
+/* "_ldap._tcp.example.org": a service, a protocol and a domain. */
+static int addr_is_srv(const char *name) {
+        size_t service = addr_service_label(name);
+        size_t proto = service > 0 ? addr_service_label(name + service + 1) : 0;
+
+        return proto > 0 && addr_is_host(name, strlen(name)) &&
+               addr_is_host(name + service + proto + 2, strlen(name + service + proto + 2));
+}
+
+/* text is what follows "srv:". */
+static int addr_parse_srv(struct addr *addr, const char *text, const char **why) {
+        if (!addr_is_srv(text)) {
+                return addr_bad(why, "not the name of SRV records: _service._protocol.domain, as in "
+                                     "srv:_ldap._tcp.example.org, without a port");
+        }
+        addr->kind = ADDR_SRV;
+        return 0;
+}
+
 static int addr_is_dotted(const char *text, size_t len) {
         return len > 0 && strspn(text, "0123456789.") >= len;
 }
@@ -235,8 +261,7 @@ static int addr_parse_any(struct addr *addr, const char *text, const char **why)
                 return addr_parse_fd(addr, text + 3, why);
         }
         if (strncmp(text, "srv:", 4) == 0) {
-                return addr_bad(why, "unknown kind of address: allowed are 10.0.0.1:80, [::1]:80, host.name:80, :80, "
-                                     "unix:/path, unix:@name and fd:NAME");
+                return addr_parse_srv(addr, text + 4, why);
         }
         if (text[0] == '[') {
                 return addr_parse_brackets(addr, text, why);
@@ -328,6 +353,14 @@ int addr_split_host(const char *text, char *host, size_t size, uint16_t *port) {
         }
         memcpy(host, text, len);
         host[len] = '\0';
+        return 0;
+}
+
+int addr_srv_name(const char *text, char *name, size_t size) {
+        if (strncmp(text, "srv:", 4) != 0 || !addr_is_srv(text + 4) || strlen(text + 4) >= size) {
+                return -EINVAL;
+        }
+        strcpy(name, text + 4);
         return 0;
 }
 
@@ -423,7 +456,7 @@ void addr_unmap(struct addr *addr) {
 }
 
 int addr_family(const struct addr *addr) {
-        if (addr->kind == ADDR_NONE || addr->kind == ADDR_HOST || addr->kind == ADDR_FD ||
+        if (addr->kind == ADDR_NONE || addr->kind == ADDR_HOST || addr->kind == ADDR_SRV || addr->kind == ADDR_FD ||
             addr->len < sizeof(addr->sa.sa_family)) {
                 return AF_UNSPEC;
         }

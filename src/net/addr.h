@@ -28,7 +28,7 @@ enum addr_kind {
 
 struct addr {
         enum addr_kind kind;
-        socklen_t len;                  /* of sa; for an abstract name its exact length; 0 for ADDR_HOST and ADDR_FD */
+        socklen_t len;                  /* of sa; for an abstract name its exact length; 0 for ADDR_HOST, _SRV, _FD */
         union {
                 struct sockaddr sa;
                 struct sockaddr_in in;
@@ -43,7 +43,9 @@ struct addr {
 
 /*
  * Parses text.  ADDR_HOST yields kind only: host and port stay in the text
- * (addr_split_host()).  ADDR_FD has its name and no socket address.  ADDR_ANY yields in6 with in6addr_any and the port.
+ * (addr_split_host()), as does the name of ADDR_SRV (addr_srv_name()).
+ * ADDR_FD has its name and no socket address.  ADDR_ANY yields in6 with
+ * in6addr_any and the port.
  * A v4-mapped IPv6 address becomes plain IPv4.  Port 0 is refused.  An IPv6
  * address may name an interface ([fe80::1%eth0]:80, or its number).  Bytes of
  * a UNIX path or name stand for themselves: nothing is unescaped.
@@ -67,6 +69,12 @@ int addr_parse_source(struct addr *addr, const char *text, const char **why);
 int addr_split_host(const char *text, char *host, size_t size, uint16_t *port);
 
 /*
+ * Copies the name of SRV records, "_ldap._tcp.example.org", out of "srv:NAME" (size bytes: text's length is
+ * always enough).  Returns 0, or -EINVAL where text is no ADDR_SRV.
+ */
+int addr_srv_name(const char *text, char *name, size_t size);
+
+/*
  * Writes a socket address as a user writes it: "10.0.0.1:80", "[::1]:80",
  * "unix:/path", "unix:@name" (odd bytes as \xNN); a v4-mapped address as v4;
  * an unnamed AF_UNIX address as "unix".  An interface is given by its number,
@@ -77,12 +85,12 @@ char *addr_format(const struct sockaddr *sa, socklen_t len, char *buf, size_t si
 /* Turns a v4-mapped in6 into in, in place; anything else is left alone. */
 void addr_unmap(struct addr *addr);
 
-/* AF_INET, AF_INET6 or AF_UNIX; AF_UNSPEC for ADDR_HOST, ADDR_FD and ADDR_NONE. */
+/* AF_INET, AF_INET6 or AF_UNIX; AF_UNSPEC for ADDR_HOST, ADDR_SRV, ADDR_FD and ADDR_NONE. */
 int addr_family(const struct addr *addr);
 
 /*
- * Whether both mean the same socket address, or both are ADDR_FD with the same name; ADDR_HOST and ADDR_NONE
- * equal nothing.
+ * Whether both mean the same socket address, or both are ADDR_FD with the same name; ADDR_HOST, ADDR_SRV
+ * and ADDR_NONE equal nothing.
  */
 int addr_equal(const struct addr *a, const struct addr *b);
 

@@ -22,7 +22,8 @@ page_keys() {
                                  for (i = 4; i <= NF; i++)
                                          prefix[n++] = $i == "." ? "" : $i
                                  list = 1 }
-             /^\.El/ { list = 0 }
+             /^\.Bl/ { depth++ }
+             /^\.El/ && --depth == 0 { list = 0 }
              list && /^\.It Ic / { for (i = 0; i < n; i++) print prefix[i] $3 }'
 }
 

@@ -84,7 +84,12 @@ static void test_refused(void **state) {
                 { "unix:80", "absolute" }, { "unix:/", "file's name" }, { "unix:/run/", "file's name" },
                 { "unix:@", "name" },
                 { "fd:", "name" }, { "fd:a b", "printable" }, { "fd:a:b", "printable" }, { "fd:" L63 L63, "107" },
-                { "srv:_ldap._tcp.example.org", "unknown kind" },
+                { "srv:", "SRV" }, { "srv:ldap._tcp.example.org", "SRV" }, { "srv:_ldap.tcp.example.org", "SRV" },
+                { "srv:_ldap._tcp", "SRV" }, { "srv:_ldap._tcp.", "SRV" }, { "srv:_._tcp.example.org", "SRV" },
+                { "srv:_ldap._.example.org", "SRV" }, { "srv:_ldap._tcp..org", "SRV" },
+                { "srv:_ldap._tcp.example.org:389", "SRV" }, { "srv:_ldap._tcp.10.0.0.1", "SRV" },
+                { "srv:_" L63 "._tcp.example.org", "SRV" }, { "srv:_a b._tcp.example.org", "SRV" },
+                { "srv:_a._tcp." L63 "." L63 "." L63 "." L63, "SRV" },
         };
 
         (void)state;
@@ -191,6 +196,34 @@ static void test_hosts(void **state) {
         assert_int_equal(addr_split_host("host.name:0", host, sizeof(host), &port), -EINVAL);
         assert_int_equal(addr_split_host(":80", host, sizeof(host), &port), -EINVAL);
         assert_int_equal(addr_split_host("a:80:1", host, sizeof(host), &port), -EINVAL);
+}
+
+/* SRV records: the name stays in the text. */
+static void test_srv(void **state) {
+        static const char *const names[] = {
+                "_ldap._tcp.example.org", "_a._b.c", "_xmpp-client._tcp.example.org.", "_a-b_c._udp._x.example",
+        };
+        struct addr addr;
+        char text[64], name[64];
+        const char *why = NULL;
+
+        (void)state;
+        for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); ++i) {
+                snprintf(text, sizeof(text), "srv:%s", names[i]);
+                if (addr_parse(&addr, text, &why) != 0) {
+                        fail_msg("%s: %s", text, why);
+                }
+                assert_int_equal(addr.kind, ADDR_SRV);
+                assert_int_equal(addr.len, 0);
+                assert_int_equal(addr_family(&addr), AF_UNSPEC);
+                assert_false(addr_equal(&addr, &addr));
+                assert_int_equal(addr_srv_name(text, name, strlen(text)), 0);
+                assert_string_equal(name, names[i]);
+                assert_int_equal(addr_srv_name(text, name, strlen(names[i]) + 1), 0);
+                assert_int_equal(addr_srv_name(text, name, strlen(names[i])), -EINVAL);
+        }
+        assert_int_equal(addr_srv_name("host.name:80", name, sizeof(name)), -EINVAL);
+        assert_int_equal(addr_srv_name("srv:host.name", name, sizeof(name)), -EINVAL);
 }
 
 static void test_sources(void **state) {
@@ -302,6 +335,7 @@ int main(void) {
                 cmocka_unit_test(test_fd),
                 cmocka_unit_test(test_unix_lengths),
                 cmocka_unit_test(test_hosts),
+                cmocka_unit_test(test_srv),
                 cmocka_unit_test(test_sources),
                 cmocka_unit_test(test_scope_by_name),
                 cmocka_unit_test(test_unmap_and_equal),
