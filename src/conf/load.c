@@ -98,6 +98,13 @@ static int load_in_scope(struct load *load, const struct schema_row *row, const 
         return 0;
 }
 
+/* Reports a value that its key cannot have.  The key then counts as left out, for checks of what goes together. */
+static void load_refuse(struct load *load, const struct load_section *section, const char *key, const char *text,
+                        struct place place, const char *why) {
+        mistakes_add(&load->mistakes, place, "%s: '%s' %s", key, mistakes_word(&load->mistakes, text), why);
+        cfg_addlist(section->cfg, OUTLINE_DROPPED, 1, key);
+}
+
 /* Puts a list into target. */
 static void load_list(struct load *load, const struct load_section *section, const struct schema_row *row,
                       void *target) {
@@ -120,8 +127,7 @@ static void load_list(struct load *load, const struct load_section *section, con
                         mistakes_add(&load->mistakes, place, "%s: '%s' stands beside other values; allowed: %s alone",
                                      row->key, text, text);
                 } else if (list_parse(row, text, target, load->keep, why) == -EINVAL) {
-                        mistakes_add(&load->mistakes, place, "%s: '%s' %s", row->key,
-                                     mistakes_word(&load->mistakes, text), why);
+                        load_refuse(load, section, row->key, text, place, why);
                 }
         }
         list_given(row, target);
@@ -144,8 +150,7 @@ void load_keys(struct load *load, const struct load_section *section, const stru
                         continue;
                 }
                 if (value_parse(rows, text, target, load->keep, why) == -EINVAL)
-                        mistakes_add(&load->mistakes, place, "%s: '%s' %s", rows->key,
-                                     mistakes_word(&load->mistakes, text), why);
+                        load_refuse(load, section, rows->key, text, place, why);
         }
 }
 

@@ -49,7 +49,10 @@ unsigned load_count(const struct load_section *section, const char *key);
 /* The i-th section of that name in a section. */
 struct load_section load_sub(const struct load_section *section, const char *key, unsigned i);
 
-/* Whether a statement was left out of the section that is, or may have been, this key. */
+/*
+ * Whether a statement was left out of the section that is, or may have been,
+ * this key; once its keys are loaded, also whether the key's value was refused.
+ */
 int load_dropped(const struct load_section *section, const char *key);
 
 /* The same for the top level of all files. */

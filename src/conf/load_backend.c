@@ -72,12 +72,11 @@ static void load_check_check(struct load *load, const struct conf_check *check, 
         if (check->type == CONF_CHECK_TCP && !load_dropped(&inner, "type")) {
                 load_check_useless(load, &inner, "send", "together with type = expect");
                 load_check_useless(load, &inner, "expect", "together with type = expect");
-        } else if (load_text(&inner, "type", &place) && !load_text(&inner, "expect", &place) &&
-                   !load_dropped(&inner, "expect")) {
-                load_text(&inner, "type", &place);
+        }
+        if (check->type == CONF_CHECK_EXPECT && load_count(&inner, "expect") == 0 && !load_dropped(&inner, "expect") &&
+            load_text(&inner, "type", &place))
                 mistakes_add(&load->mistakes, place, "type: 'expect' needs something to expect; allowed: tcp, or "
                              "expect = \"STRING\" beside it");
-        }
 }
 
 /* Reports what contradicts itself in an outlier { }. */
@@ -87,7 +86,7 @@ static void load_check_outlier(struct load *load, const struct conf_outlier *out
         struct place place;
         const char *text;
 
-        if (outlier->eject <= outlier->eject_max)
+        if (outlier->eject <= outlier->eject_max || load_dropped(&inner, "eject") || load_dropped(&inner, "eject-max"))
                 return;
         text = load_text(&inner, "eject-max", &place);
         if (text)
@@ -96,6 +95,23 @@ static void load_check_outlier(struct load *load, const struct conf_outlier *out
         else if ((text = load_text(&inner, "eject", &place)))
                 mistakes_add(&load->mistakes, place, "eject: '%s' is more than eject-max, which is 5m where it is not "
                              "given; allowed: eject-max at most", mistakes_word(&load->mistakes, text));
+}
+
+/* Reports a queue that nobody could ever wait in. */
+static void load_check_queue(struct load *load, const struct conf_backend *backend,
+                             const struct load_section *section) {
+        int limited = load_dropped(section, "server") || load_dropped(section, "when-down");
+        struct place place;
+
+        for (unsigned i = 0; i < backend->n_servers; i++) {
+                const struct load_section server = load_sub(section, "server", i);
+
+                limited |= backend->servers[i].max_connections > 0 || load_dropped(&server, "max-connections");
+        }
+        if (backend->queue > 0 && !limited && backend->when_down == CONF_WHEN_DOWN_REFUSE &&
+            load_text(section, "queue", &place))
+                mistakes_add(&load->mistakes, place, "'queue' has no effect here; allowed: in a backend with a server "
+                             "that has max-connections, or with when-down = wait");
 }
 
 static void load_check_servers(struct load *load, const struct conf_backend *backend,
@@ -124,6 +140,7 @@ static void load_check_backend(struct load *load, const struct conf_backend *bac
         if (backend->outlier.given)
                 load_check_outlier(load, &backend->outlier, section);
         load_check_servers(load, backend, section);
+        load_check_queue(load, backend, section);
         for (size_t i = 0; i < backend->n_servers; i++) {
                 enum addr_kind kind = backend->servers[i].addr.kind;
 

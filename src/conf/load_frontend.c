@@ -29,7 +29,7 @@ static int load_listener(struct load *load, struct conf_frontend *frontend, cons
                 mistakes_add(&load->mistakes, section->place, "listen: '%s' %s",
                              mistakes_word(&load->mistakes, section->title), why);
         load_keys(load, section, schema_listener, listener, &listener->addr);
-        if (load_text(section, "proxy-from", &place))
+        if (load_text(section, "proxy-from", &place) && !load_dropped(section, "accept-proxy"))
                 check_proxy_from(listener, place, &load->mistakes);
         load_socket(load, section, &listener->sockopts, &listener->addr);
         return load->keep->failed ? -ENOMEM : 0;

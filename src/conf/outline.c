@@ -218,6 +218,34 @@ static void outline_refuse(struct outline *o, const struct outline_section *sect
         outline_skip(o, section->rows);
 }
 
+/* Whether a statement of the section, or of the top level, begins here: then the list before it was never closed. */
+static int outline_is_statement(const struct outline *o, const struct outline_section *section) {
+        const struct token *token = outline_peek(o, 0);
+        enum token_type next = outline_peek(o, 1)->type;
+        int block = next == TOKEN_OPEN ||
+                    (outline_is_word(outline_peek(o, 1)) && outline_peek(o, 2)->type == TOKEN_OPEN);
+
+        if (!outline_is_word(token))
+                return 0;
+        if (schema_find(section->rows, token->text, token->len))
+                return block || next == TOKEN_EQUALS || next == TOKEN_APPEND;
+        return block && schema_find(schema_top, token->text, token->len);
+}
+
+/* key = a, b: more values behind that of a list, which has no braces. */
+static void outline_more(struct outline *o, const struct outline_section *section, const struct schema_row *row) {
+        char form[128];
+
+        mistakes_add(o->mistakes, o->place, "'%s' has more than one value and no braces; allowed: %s", row->key,
+                     outline_form(row, form, sizeof(form)));
+        outline_drop(o, row->key);
+        while (outline_peek(o, 0)->type == TOKEN_COMMA) {
+                o->at++;
+                if (outline_is_word(outline_peek(o, 0)) && !outline_is_statement(o, section))
+                        o->at++;
+        }
+}
+
 static void outline_scalar(struct outline *o, const struct outline_section *section, const struct schema_row *row) {
         const struct token *token = outline_peek(o, 0), *next;
         char form[128];
@@ -250,6 +278,8 @@ static void outline_scalar(struct outline *o, const struct outline_section *sect
                 outline_put_word(o, token);
                 outline_put(o, row->flags & SCHEMA_LIST ? "}\n" : "\n");
         }
+        if (row->flags & SCHEMA_LIST && outline_peek(o, 0)->type == TOKEN_COMMA)
+                outline_more(o, section, row);
 }
 
 /* Whether what follows a key is = and a brace. */
@@ -257,58 +287,56 @@ static int outline_is_list(const struct outline *o) {
         return outline_peek(o, 0)->type == TOKEN_EQUALS && outline_peek(o, 1)->type == TOKEN_OPEN;
 }
 
-/* A mistake inside of a list: reports it, and goes behind the list's end.  allowed: what may stand there. */
-static void outline_list_refuse(struct outline *o, const struct schema_row *row, const char *allowed) {
-        const struct token *token = outline_peek(o, 0);
-        struct place place = { o->place.file, o->place.name, token->line };
+/* Skips what is no value of a list, up to its end or to where it seems to have been meant to end. */
+static void outline_skip_elements(struct outline *o, const struct outline_section *section) {
+        enum token_type type = outline_peek(o, 0)->type;
 
-        mistakes_add(o->mistakes, place, "unexpected '%s' in the list of '%s'; allowed: %s", outline_show(o, token),
-                     row->key, allowed);
-        while (token->type != TOKEN_END && token->type != TOKEN_CLOSE) {
-                if (token->type == TOKEN_OPEN || token->type == TOKEN_PAREN_OPEN)
+        while (type != TOKEN_END && type != TOKEN_CLOSE && type != TOKEN_COMMA && !outline_is_statement(o, section)) {
+                if (type == TOKEN_OPEN || type == TOKEN_PAREN_OPEN)
                         outline_skip_block(o);
                 else
                         o->at++;
-                token = outline_peek(o, 0);
+                type = outline_peek(o, 0)->type;
         }
-        o->at += token->type == TOKEN_CLOSE;
 }
 
 /* The elements of a list up to its closing brace, which is passed.  Returns whether all was well. */
-static int outline_elements(struct outline *o, const struct schema_row *row) {
-        int good = 1;
+static int outline_elements(struct outline *o, const struct outline_section *section, const struct schema_row *row) {
+        int good = 1, value = 0;
 
         for (;;) {
-                const struct token *token = outline_peek(o, 0), *next = outline_peek(o, 1);
+                const struct token *token = outline_peek(o, 0);
+                struct place place = { o->place.file, o->place.name, token->line };
+                int word = outline_is_word(token), comma = token->type == TOKEN_COMMA;
+                int close = token->type == TOKEN_CLOSE;
 
-                if (token->type == TOKEN_CLOSE) {
-                        o->at++;
-                        return good;
-                }
-                /* A statement begins: the list was never closed. */
-                if (token->type == TOKEN_END || (outline_is_word(token) && (next->type == TOKEN_EQUALS ||
-                                                                            next->type == TOKEN_APPEND))) {
+                if (token->type == TOKEN_END || outline_is_statement(o, section)) {
                         mistakes_add(o->mistakes, o->place, "the { of '%s' is never closed; allowed: pairs of braces",
                                      row->key);
                         return 0;
                 }
-                if (!outline_is_word(token)) {
-                        outline_list_refuse(o, row, "values with commas between them");
-                        return 0;
-                }
-                if (outline_is_bad(o, token, row)) {
+                if (!close && !(value ? comma : word)) {
+                        mistakes_add(o->mistakes, place, "unexpected '%s' in the list of '%s'; allowed: values with "
+                                     "commas between them", outline_show(o, token), row->key);
                         good = 0;
-                } else {
+                }
+                if (close) {
+                        o->at++;
+                        return good;
+                }
+                if (!word && !comma) {
+                        outline_skip_elements(o, section);
+                        value = 1;
+                        continue;
+                }
+                if (word && outline_is_bad(o, token, row)) {
+                        good = 0;
+                } else if (word) {
                         outline_put_word(o, token);
                         outline_put(o, ", ");
                 }
+                value = word;
                 o->at++;
-                if (next->type == TOKEN_COMMA) {
-                        o->at++;
-                } else if (outline_is_word(next)) {
-                        outline_list_refuse(o, row, "a comma before it");
-                        return 0;
-                }
         }
 }
 
@@ -322,7 +350,7 @@ static void outline_list(struct outline *o, const struct outline_section *sectio
         outline_put(o, " = ");
         outline_put_list(o, outline_peek(o, 0));
         o->at++;
-        good = outline_elements(o, row);
+        good = outline_elements(o, section, row);
         outline_put(o, "}\n");
         o->mute -= !first;
         if (!good)

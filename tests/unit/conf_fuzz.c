@@ -9,28 +9,39 @@
  * and what loads must come back through -T as it was.  The sanitizers watch.
  */
 
-#define ROUNDS 3000
+#define ROUNDS 4000
 
 static const char good[] =
         "# comment\nthreads = 2 drain = 5s // x\n/* more\n */ log { to = \"file:/var/log/x\" level = debug }\n"
-        "access-log { to = syslog format = json }\ntimeouts { client = 10m connect = 2s }\n"
-        "socket { rcvbuf = 64K user-timeout = 30s }\n"
-        "frontend \"web\" {\n  listen \":8080\" { v6only = on }\n"
+        "access-log { to = syslog format = json }\ntimeouts { client = 10m connect = 2s preface = 1s queue = 3s }\n"
+        "socket { rcvbuf = 64K user-timeout = 30s } resolver { servers = { \"10.0.0.53\", \"[::1]:53\" } hold = 1m }\n"
+        "frontend \"web\" {\n  listen \":8080\" { v6only = on accept-proxy = on proxy-from = { 10.0.0.0/8, \"::/0\" "
+        "} }\n"
         "  listen \"unix:/run/${NOPE:-spliced}/web.sock\" { mode = \"0600\" group = 'www-data' socket { sndbuf = 1M } "
         "}\n"
         "  listen \"127.0.0.1:81\" { defer-accept = 2s backlog = 64 socket { nodelay = off pacing-rate = \"10M/s\" } "
         "}\n"
-        "  backend = app\n  timeouts { session = 1d }\n}\n"
-        "backend \"app\" {\n  server \"a\" { address = \"10.0.0.11:80\" weight = 2 source = \"10.0.0.1\" }\n"
-        "  server \"b\" { address = \"unix:/run/app/b.sock\" backup = yes }\n"
-        "  server \"\\x63\" { address = \"db.example.org:80\" disabled = true }\n  retries = 0\n}\n";
+        "  backend = app\n  timeouts { session = 1d }\n  rate = 100/s rate-per-source = \"5/s\" upload-rate = 1M/s\n"
+        "  allow = { unix, \"uid:1000\", user:bob, 192.168.0.0/16,\n"
+        "\"2001:db8::/32\", } deny = none max-per-source = 9\n"
+        "  route \"a\" { sni = { \"*.example.org\", a.b } alpn = h2 backend = other }\n"
+        "  route \"b\" { uid = { 0, 0x10 } gid = 5 from = { \"10.0.0.0/8\" } backend = \"app\" }\n}\n"
+        "backend \"app\" {\n  server \"a\" { address = \"10.0.0.11:80\" weight = 2 source = \"10.0.0.1\" check = off "
+        "slow-start = 5s }\n"
+        "  server \"b\" { address = \"unix:/run/app/b.sock\" backup = yes send-proxy = v2 }\n"
+        "  server \"\\x63\" { address = \"db.example.org:80\" disabled = true check-address = \"127.0.0.1:1\" }\n"
+        "  check { type = expect send = \"PI\\0NG\\r\\n\" expect = '/^\\+PONG/' interval = 1s }\n"
+        "  outlier { failures = 2 } queue = 9 when-down = wait resolve = 5s balance = source\n  retries = 0\n}\n"
+        "backend other { server x { address = \"srv:_a._tcp.example.org\" max-connections = 5 }\n"
+        "  check { type = expect expect = \"a\\\\x00\\\\\\\\\" } queue = 5 }\n";
 
 /* Bits of language, to break it where it is thinnest. */
 static const char *const bits[] = {
         "{", "}", "=", "\"", "'", "(", ")", "+=", ",", "*", "/*", "*/", "//", "#", "\\", "\\x", "\\0", "\\777", "${",
         "}",
         "${A:-b}", "\n", "\xff", "\xc3", "timeouts", "frontend \"x\"", "include(\"*\")", "include", "listen",
-        "server", "0", "off",
+        "server", "0", "off", "{ }", "{ a, b }", "all", "none", ",,", "/8", "/", "/(", "100/s", "route \"r\"", "sni",
+        "allow", "check {", "expect = ", "\\\\", "uid:", "*.", "srv:", "backend = app",
         "999999999999999999999999", "\x1b", "unix:", "unix:@", "\\x00", "\"dropped()\"", "|", ":", "[", "%1", "-",
 };
 

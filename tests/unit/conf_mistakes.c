@@ -329,26 +329,8 @@ static void test_values(void **state) {
         assert_true(counts.rows > counts.keys);
 }
 
-/* What a text says that is wrong; `rest` is appended to make it whole. */
-struct text_row { const char *text, *errors; };
-
-static void check_texts(const struct text_row *rows, size_t n) {
-        for (size_t i = 0; i < n; i++) {
-                struct conf *conf;
-                char *errors;
-                int r = conf_test_load(&conf, rows[i].text, &errors);
-
-                if (r != CONF_INVALID)
-                        fail_msg("not refused (%d): %s", r, rows[i].text);
-                assert_string_equal(errors, rows[i].errors);
-                free(errors);
-        }
-}
-
-#define CHECK_TEXTS(rows) check_texts((rows), sizeof(rows) / sizeof((rows)[0]))
-
 static void test_unknown(void **state) {
-        static const struct text_row rows[] = {
+        static const struct conf_test_row rows[] = {
                 { "thread = 2" CONF_REST,
                   "t:1: unknown key 'thread' at the top level (did you mean 'threads'?); allowed: " TOP_KEYS "\n" },
                 { "# c\n\n/* c\n */ users = \"bob\" sandbox = on\nadmin { socket = \"/x\" } resolvers { servers = "
@@ -393,11 +375,11 @@ static void test_unknown(void **state) {
         };
 
         (void)state;
-        CHECK_TEXTS(rows);
+        CONF_TEST_ROWS(rows);
 }
 
 static void test_twice(void **state) {
-        static const struct text_row rows[] = {
+        static const struct conf_test_row rows[] = {
                 { "threads = 1\nthreads = 2\nlog { level = info\nlevel = debug }\nlog { }" CONF_REST,
                   "t:2: 'threads' is given twice at the top level; allowed: once, and it is at t:1\n"
                   "t:4: 'level' is given twice in log; allowed: once, and it is at t:3\n"
@@ -421,11 +403,11 @@ static void test_twice(void **state) {
         };
 
         (void)state;
-        CHECK_TEXTS(rows);
+        CONF_TEST_ROWS(rows);
 }
 
 static void test_no_effect(void **state) {
-        static const struct text_row rows[] = {
+        static const struct conf_test_row rows[] = {
                 { "frontend \"f\" { backend = \"b\"\n"
                   "listen \":80\" { mode = \"0660\" owner = \"a\"\ngroup = \"a\" }\n"
                   "listen \"10.0.0.1:81\" { v6only = off }\n"
@@ -470,11 +452,11 @@ static void test_no_effect(void **state) {
         };
 
         (void)state;
-        CHECK_TEXTS(rows);
+        CONF_TEST_ROWS(rows);
 }
 
 static void test_missing(void **state) {
-        static const struct text_row rows[] = {
+        static const struct conf_test_row rows[] = {
                 { "\nfrontend \"f\" { }\nbackend \"b\" { }\nbackend \"c\" {\nserver \"s\" {\n} }",
                   "t:2: frontend 'f' has no backend; allowed: backend = \"NAME\", or one route at least, as in route "
                   "\"NAME\" { ... }\n"
@@ -492,11 +474,11 @@ static void test_missing(void **state) {
         };
 
         (void)state;
-        CHECK_TEXTS(rows);
+        CONF_TEST_ROWS(rows);
 }
 
 static void test_names_and_addresses(void **state) {
-        static const struct text_row rows[] = {
+        static const struct conf_test_row rows[] = {
                 { "frontend \"\" { listen \"web:80\" { }\nlisten \"fd:\" { }\nlisten \"unix:a\" { }\nlisten \":0\" { "
                   "}\n"
                   "listen \"unix:" PATH_108 "\" { }\nlisten \"10.0.0.1:80\\n\" { } backend = \"b/c\" }\n"
@@ -520,12 +502,12 @@ static void test_names_and_addresses(void **state) {
         };
 
         (void)state;
-        CHECK_TEXTS(rows);
+        CONF_TEST_ROWS(rows);
 }
 
 /* The form of statements, and what goes on after each mistake. */
 static void test_form(void **state) {
-        static const struct text_row rows[] = {
+        static const struct conf_test_row rows[] = {
                 { "threads 2\ndrain\npid-file = \nthreads = {1, 2}\ndrain += 5s\nlog = stderr\ntimeouts \"x\" { "
                   "client = 1x }\nsocket" CONF_REST,
                   "t:1: 'threads' needs a = behind it, not '2'; allowed: threads = VALUE\n"
@@ -566,12 +548,12 @@ static void test_form(void **state) {
         };
 
         (void)state;
-        CHECK_TEXTS(rows);
+        CONF_TEST_ROWS(rows);
 }
 
 /* What libconfuse's lexer would pass over or choke on. */
 static void test_words(void **state) {
-        static const struct text_row rows[] = {
+        static const struct conf_test_row rows[] = {
                 { "pid-file = \"/x\ndrain = 5s # \"\nthreads = 'y\nmax-connections = 0" CONF_REST,
                   "t:1: the string \"/x has no closing \" on its line; allowed: pairs of quotes\n"
                   "t:3: the string 'y has no closing ' on its line; allowed: pairs of quotes\n"
@@ -602,7 +584,7 @@ static void test_words(void **state) {
         };
 
         (void)state;
-        CHECK_TEXTS(rows);
+        CONF_TEST_ROWS(rows);
 }
 
 /* Bytes that are no text, and words without end, come out as one short line. */

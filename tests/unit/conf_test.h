@@ -60,4 +60,23 @@ static inline char *conf_test_print(const struct conf *conf) {
         return text;
 }
 
+/* What a text says that is wrong. */
+struct conf_test_row { const char *text, *errors; };
+
+static inline void conf_test_rows(const struct conf_test_row *rows, size_t n) {
+        for (size_t i = 0; i < n; i++) {
+                struct conf *conf;
+                char *errors;
+                int r = conf_test_load(&conf, rows[i].text, &errors);
+
+                if (r != CONF_INVALID)
+                        fail_msg("not refused (%d): %s", r, rows[i].text);
+                assert_string_equal(errors, rows[i].errors);
+                assert_null(conf);
+                free(errors);
+        }
+}
+
+#define CONF_TEST_ROWS(rows) conf_test_rows((rows), sizeof(rows) / sizeof((rows)[0]))
+
 #endif
