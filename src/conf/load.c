@@ -98,9 +98,16 @@ static int load_in_scope(struct load *load, const struct schema_row *row, const 
         return 0;
 }
 
-/* Reports a value that its key cannot have.  The key then counts as left out, for checks of what goes together. */
-static void load_refuse(struct load *load, const struct load_section *section, const char *key, const char *text,
-                        struct place place, const char *why) {
+/*
+ * What became of a value: one that its key cannot have (-EINVAL) is reported,
+ * and the key then counts as left out, for checks of what goes together.
+ */
+static void load_outcome(struct load *load, const struct load_section *section, const char *key, const char *text,
+                         struct place place, const char *why, int r) {
+        if (r == -ENOMEM)
+                load->keep->failed = 1;
+        if (r != -EINVAL)
+                return;
         mistakes_add(&load->mistakes, place, "%s: '%s' %s", key, mistakes_word(&load->mistakes, text), why);
         cfg_addlist(section->cfg, OUTLINE_DROPPED, 1, key);
 }
@@ -126,8 +133,9 @@ static void load_list(struct load *load, const struct load_section *section, con
                                 return;
                         mistakes_add(&load->mistakes, place, "%s: '%s' stands beside other values; allowed: %s alone",
                                      row->key, text, text);
-                } else if (list_parse(row, text, target, load->keep, why) == -EINVAL) {
-                        load_refuse(load, section, row->key, text, place, why);
+                } else {
+                        load_outcome(load, section, row->key, text, place, why,
+                                     list_parse(row, text, target, load->keep, why));
                 }
         }
         list_given(row, target);
@@ -149,8 +157,8 @@ void load_keys(struct load *load, const struct load_section *section, const stru
                         load_list(load, section, rows, target);
                         continue;
                 }
-                if (value_parse(rows, text, target, load->keep, why) == -EINVAL)
-                        load_refuse(load, section, rows->key, text, place, why);
+                load_outcome(load, section, rows->key, text, place, why,
+                             value_parse(rows, text, target, load->keep, why));
         }
 }
 
