@@ -118,13 +118,15 @@ def _bad_start():
 
 @tap.case("a key of a later version is refused as unknown, never ignored")
 def _later():
-    for key in ('resolver { timeout = 2s }', 'admin { socket = "/run/x" }'):
+    for key in ('mirror { }', 'admin { socket = "/run/x" }'):
         status, _, err = proxy.run("-t", config=key + "\n" + GOOD)
         tap.equal(status, 1, f"exit status with {key}")
         tap.check(key.split()[0] in err and ":1:" in err, f"stderr: {err!r}")
-    for key in ("accept-proxy = on", 'proxy-from = {"10.0.0.0/8"}'):
-        config = proxy.frontend("f", [("127.0.0.1:80", key)], "b") + proxy.backend("b", "127.0.0.1:9")
-        tap.equal(proxy.run("-t", config=config)[0], 1, f"exit status with {key}")
+    for key in ("pass-fds = 5", 'mirror = "b"'):
+        config = proxy.frontend("f", ["unix:/a"], "b", key) + proxy.backend("b", "unix:/b")
+        status, _, err = proxy.run("-t", config=config)
+        tap.equal(status, 1, f"exit status with {key}")
+        tap.check(f"unknown key '{key.split()[0]}'" in err, f"stderr: {err!r}")
 
 
 @tap.case("a log file that cannot be opened: exit status 2, named")

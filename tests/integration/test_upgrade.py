@@ -30,7 +30,8 @@ def _place(running, source, version=None, mode=0o755):
     if version:
         own = proxy.run("-V")[1].split("\n")[0].encode()
         tap.check(own in image, f"{own} is in the binary")
-        image = image.replace(own, re.sub(rb"[0-9]$", b"%d" % version, own))
+        # Its first digit: the last one may be the end of other strings too, since the linker shares those.
+        image = image.replace(own, re.sub(rb"[0-9]", b"%d" % version, own, count=1))
     path = f"{running.program}.new"
     with open(path, "wb") as file:
         file.write(image)
@@ -52,7 +53,7 @@ def _under_load(threads, user):
     for number in range(1, data.scaled(10, 4) + 1):
         _place(running, NEXT, number % 9 + 1)
         version = _upgrade(running)
-        tap.check(version.endswith(str(number % 9 + 1)), f"it is the new binary: {version}")
+        tap.check(version.startswith(str(number % 9 + 1)), f"it is the new binary: {version}")
         tap.check(running.running(), "the process goes on")
         tap.equal(os.readlink(f"/proc/{running.pid}/exe"), running.program, "what runs")
         time.sleep(0.05)
@@ -123,7 +124,7 @@ def _refused(kinds):
         pair.proxy.wait_fds(fds)
     os.rmdir(pair.proxy.program)
     _place(pair.proxy, NEXT, 8)
-    tap.check(_upgrade(pair.proxy).endswith("8"), "one that can is taken in the end")
+    tap.check(_upgrade(pair.proxy).startswith("8"), "one that can is taken in the end")
     _check(pair, sessions)
 
 
