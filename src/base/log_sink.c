@@ -86,6 +86,23 @@ static int log_sink_is_daemon(const struct log_target *target) {
         return target->to == LOG_TO_SYSLOG || target->to == LOG_TO_JOURNAL;
 }
 
+/* Whether the file's last line has no end: whoever wrote it was killed in the middle. */
+static int log_sink_is_torn(const struct log_sink *sink) {
+        struct stat st;
+        char last = '\n';
+        int fd;
+
+        if (sink->kind != LOG_SINK_FILE || fstat(sink->fd, &st) < 0 || st.st_size == 0)
+                return 0;
+        fd = open(sink->target.path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+        if (fd < 0)
+                return 0;
+        if (pread(fd, &last, 1, st.st_size - 1) != 1)
+                last = '\n';
+        close(fd);
+        return last != '\n';
+}
+
 int log_sink_open(struct log_sink *sink, const struct log_target *target) {
         int r;
 
@@ -110,6 +127,7 @@ int log_sink_open(struct log_sink *sink, const struct log_target *target) {
         }
         if (sink->kind != LOG_SINK_DATAGRAM)
                 log_sink_look(sink);
+        sink->midline = log_sink_is_torn(sink);
         return 0;
 }
 

@@ -41,6 +41,7 @@ def _crashes(threads, user):
     kills = data.scaled(30, 8)
     crew = crowd.Crowd(threads=threads, user=user)
     running, former = crew.proxy, set()
+    running.torn = True
     for number in range(kills):
         time.sleep(0.05)
         # Three that die before they are ready mean a clean start, which is not the matter here.

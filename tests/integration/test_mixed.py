@@ -187,7 +187,7 @@ def _restarts():
 
 @pairs.each("large and many at once, both ways, with a timer that fires all the time")
 def _with_timers(kinds):
-    pair = pairs.Pair(kinds, threads=2, top="timeouts { client = 2s server = 2s }\n")
+    pair = pairs.Pair(kinds, threads=2, top="timeouts { client = 5s server = 5s }\n")
     peers.exchange(pair.front, pair.servers, 40, data.scaled(2 << 20))
 
 

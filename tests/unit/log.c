@@ -194,6 +194,27 @@ static void test_journal_prefix(void **state) {
 
 /* ---- reopening ---- */
 
+/* A file whose last line was cut short by a killed writer: the next one begins with a line of its own. */
+static void test_torn_file(void **state) {
+        struct log_target target = file_target(LOG_TEXT);
+        FILE *file = fopen(fixture.path, "w");
+        struct log *log;
+        char *text;
+
+        assert_non_null(file);
+        fputs("whole\nhalf", file);
+        fclose(file);
+        for (int i = 0; i < 2; i++) {
+                log = make(&target, LOG_LEVEL_INFO, &off);
+                log_info(log, NULL, "next");
+                log_free(log);
+        }
+        text = slurp(fixture.path);
+        assert_ptr_equal(strstr(text, "whole\nhalf\n2"), text);
+        assert_null(strstr(text, "\n\n"));
+        free(text);
+}
+
 static void test_reopen(void **state) {
         struct log_target target = file_target(LOG_TEXT);
         struct log *log = make(&target, LOG_LEVEL_INFO, &off);
@@ -366,6 +387,7 @@ int main(void) {
                 LOG_TEST(test_file_that_cannot_be_opened),
                 LOG_TEST(test_records_while_running),
                 LOG_TEST(test_journal_prefix),
+                LOG_TEST(test_torn_file),
                 LOG_TEST(test_reopen),
                 LOG_TEST(test_reopen_that_fails),
                 LOG_TEST(test_clone_shares_the_descriptor),

@@ -131,6 +131,7 @@ class Proxy:
         self.threads_wanted = threads
         self.process = None
         self.expected = 0
+        self.torn = False       # workers are killed while they may be writing
         own = re.search(r'^log \{ to = "file:([^"]+)"', top, re.M)
         self.main_log_path = own.group(1) if own else None
         if start:
@@ -276,7 +277,15 @@ class Proxy:
                 lines = file.read().split("\n")
         except FileNotFoundError:
             return []
-        return [json.loads(line) for line in lines[:-1]]
+        records = []
+        for line in lines[:-1]:
+            try:
+                records.append(json.loads(line))
+            except ValueError:
+                # A worker that is killed while it writes leaves a part of a line.
+                if not self.torn:
+                    raise
+        return records
 
     def wait_access(self, count, timeout=10.0):
         """Waits for so many records and returns them all."""
