@@ -85,6 +85,8 @@ check "a server that is not there is an error" fails "$bulk" short -t 20 -n 1 "u
 check "a server that never answers ends at the deadline" says 'deadline' "$bulk" short -t 1 -n 1 "unix:$dir/sink.sock"
 check "a mode that does not exist is usage" says 'no such mode' "$bulk" bulk "unix:$dir/sink.sock"
 
+check "look-ups of rules are measured" says 'IPv6, crowded: 500 networks' "$PWD/tests/bench/admission" -n 500 -l 1000
+
 # A proxy of its own only where one is built and namespaces are allowed.
 n=$((n + 1))
 if [ "$(id -u)" = 0 ]; then flags=-n; else flags=-rn; fi
