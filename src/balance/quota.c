@@ -138,7 +138,7 @@ static void quota_forget(struct quota *quota, uint32_t place) {
 }
 
 static int quota_is_full(const struct quota_entry *entry, int64_t now_ns) {
-        return now_ns - entry->paid >= QUOTA_FULL_NS;
+        return !entry->paid || now_ns - entry->paid >= QUOTA_FULL_NS;
 }
 
 /* Idle entries whose bucket has filled up say nothing any more. */

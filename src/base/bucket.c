@@ -35,7 +35,7 @@ struct bucket_limit bucket_limit(uint64_t rate, uint64_t burst) {
 static int64_t bucket_since(const struct bucket_limit *limit, int64_t paid, int64_t now_ns) {
         if (paid > now_ns)
                 return now_ns;
-        return now_ns - paid > limit->depth_ns ? now_ns - limit->depth_ns : paid;
+        return !paid || now_ns - paid > limit->depth_ns ? now_ns - limit->depth_ns : paid;
 }
 
 uint64_t bucket_level(const struct bucket_limit *limit, int64_t paid, int64_t now_ns) {
@@ -45,7 +45,10 @@ uint64_t bucket_level(const struct bucket_limit *limit, int64_t paid, int64_t no
 }
 
 int64_t bucket_take(const struct bucket_limit *limit, int64_t paid, uint64_t n, int64_t now_ns) {
-        return bucket_since(limit, paid, now_ns) + bucket_cost(limit, n);
+        int64_t after = bucket_since(limit, paid, now_ns) + bucket_cost(limit, n);
+
+        /* Zero would be a full one. */
+        return after ? after : 1;
 }
 
 int64_t bucket_when(const struct bucket_limit *limit, int64_t paid, uint64_t n, int64_t now_ns) {

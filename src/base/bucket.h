@@ -8,9 +8,11 @@
  * A token bucket whose whole state is one number, as in the generic cell rate
  * algorithm: `paid`, the time (ns on CLOCK_MONOTONIC) up to which everything that
  * went through is paid for.  The tokens there are what came in since then, up to the burst.  Zero is a full
- * bucket.  What is left of a second is never forgotten, so the rate holds in the long run
- * however late or seldom it is asked; a token costs whole nanoseconds, so that beyond 10^7 tokens a second, taken one
- * by one, the rate is exact to a few percent only.
+ * bucket, however soon after the boot; a time before that is negative.
+ *
+ * What is left of a second is never forgotten, so the rate holds in the long run however late or seldom the bucket
+ * is asked.  A token costs whole nanoseconds: beyond 10^7 tokens a second, taken one by one, the rate is exact to a
+ * few percent only.
  *
  * Pure.  The state is plain data: it may live in a record, and be shared (bucket_take_shared()).
  */

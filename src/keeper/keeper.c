@@ -19,6 +19,7 @@
 #include "keeper/background.h"
 #include "keeper/child.h"
 #include "keeper/confine.h"
+#include "keeper/identify.h"
 #include "keeper/pidfile.h"
 #include "keeper/process.h"
 #include "keeper/reload.h"
@@ -543,6 +544,8 @@ static int keeper_prepare(struct keeper *keeper, const struct conf *conf) {
         r = service_init(&keeper->service);
         if (r >= 0)
                 r = confine_lookup(&privilege, conf);
+        if (r >= 0 && identify_rules(keeper->conf, stderr) != 0)
+                r = -EINVAL;
         if (r < 0)
                 return r;
         if (conf->pid_file) {

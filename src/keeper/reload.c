@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "keeper/child.h"
 #include "keeper/confine.h"
+#include "keeper/identify.h"
 #include "keeper/process.h"
 #include "worker/limits.h"
 #include "worker/slots.h"
@@ -52,6 +53,8 @@ static int reload_load(struct keeper *keeper, struct conf **conf) {
         if (!errors)
                 return -errno;
         r = conf_load(conf, keeper->options->path, errors);
+        if (r == 0 && identify_rules(*conf, errors) != 0)
+                r = CONF_INVALID;
         fclose(errors);
         if (r == CONF_INVALID)
                 reload_log_mistakes(keeper, text);

@@ -4,11 +4,9 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +16,8 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "net/identity.h"
 
 /* Tries at a path that others change while we look. */
 #define LISTENER_TRIES 8
@@ -212,32 +212,16 @@ static int listener_number(const char *text, unsigned *id) {
 
 /* Looks up a user (group 0) or a group (group 1).  0, or -errno with why. */
 static int listener_id(struct listener_job *job, const char *text, int group, unsigned *id) {
-        struct passwd pw, *found_pw = NULL;
-        struct group gr, *found_gr = NULL;
-        size_t size = 1024;
-        char *buf = NULL;
         int r;
 
         if (!text || listener_number(text, id)) {
                 return 0;
         }
-        do {
-                free(buf);
-                size *= 2;
-                buf = malloc(size);
-                if (!buf) {
-                        return listener_fail_errno(job, -ENOMEM, "cannot look up users for");
-                }
-                r = group ? getgrnam_r(text, &gr, buf, size, &found_gr)
-                          : getpwnam_r(text, &pw, buf, size, &found_pw);
-        } while (r == ERANGE && size < (1U << 20));
-        if (found_gr) {
-                *id = gr.gr_gid;
-        } else if (found_pw) {
-                *id = pw.pw_uid;
+        r = identity_find(text, group ? IDENTITY_GROUP : IDENTITY_USER, id);
+        if (r < 0) {
+                return listener_fail_errno(job, r, "cannot look up users for");
         }
-        free(buf);
-        if (!found_gr && !found_pw) {
+        if (r == IDENTITY_UNKNOWN) {
                 return listener_fail(job, -EINVAL, "cannot listen on %s: there is no %s %.64s; make it or use a number",
                                      job->name, group ? "group" : "user", text);
         }

@@ -2,6 +2,7 @@
 #include "session/accept.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "net/sockopt.h"
@@ -25,39 +26,87 @@ static int accept_take_place(_Atomic uint32_t *counter, uint32_t max) {
         return 1;
 }
 
+/* A token of the frontend's rate. */
+static int accept_take_token(struct env *env, struct env_frontend *frontend) {
+        return !frontend->rate.rate || bucket_take_shared(&frontend->rate, &frontend->record->paid_ns,
+                                                          env->loop.now_ms * BUCKET_NS_PER_MS);
+}
+
+static void accept_give_token(struct env_frontend *frontend) {
+        if (frontend->rate.rate)
+                bucket_give_shared(&frontend->rate, &frontend->record->paid_ns);
+}
+
 /*
  * Takes a place in every limit for one session, or none at all.  The frontend's comes first: whoever stands still
  * because of that place, given back here, does so while all places are taken, and is taken up when a session ends.
+ * So with the token before it: there is no place for whoever missed it.
  */
-static int accept_reserve(struct env *env, const struct env_listener *listener) {
+static int accept_reserve(struct env *env, const struct env_listener *listener, int paced) {
         struct env_shared *shared = env->shared;
-        _Atomic uint32_t *frontend = &shared->frontends[listener->frontend].sessions;
+        struct env_frontend *frontend = &shared->frontends[listener->frontend];
 
-        if (!accept_take_place(frontend, shared->frontends[listener->frontend].conf->max_connections))
+        if (paced && !accept_take_token(env, frontend))
                 return 0;
-        if (accept_take_place(&shared->sessions_now, shared->max_sessions))
-                return 1;
-        atomic_fetch_sub(frontend, 1);
+        if (accept_take_place(&frontend->sessions, frontend->conf->max_connections)) {
+                if (accept_take_place(&shared->sessions_now, shared->max_sessions))
+                        return 1;
+                atomic_fetch_sub(&frontend->sessions, 1);
+        }
+        if (paced)
+                accept_give_token(frontend);
         return 0;
 }
 
-/* Gives a place back that came to nothing.  Another thread may have stood still because of it meanwhile. */
-static void accept_unreserve(struct env *env, const struct env_listener *listener) {
-        atomic_fetch_sub(&env->shared->frontends[listener->frontend].sessions, 1);
+/* Gives back what came to nothing.  Another thread may have stood still because of it meanwhile. */
+static void accept_unreserve(struct env *env, const struct env_listener *listener, int paced) {
+        struct env_frontend *frontend = &env->shared->frontends[listener->frontend];
+
+        atomic_fetch_sub(&frontend->sessions, 1);
         atomic_fetch_sub(&env->shared->sessions_now, 1);
+        if (paced)
+                accept_give_token(frontend);
         accept_resume(env);
+}
+
+/* Where it is the rate that keeps the listener waiting, nobody takes it up again but a timer. */
+static void accept_wait_for_token(struct env *env, uint32_t number) {
+        struct env_listener *listener = &env->shared->listeners[number];
+        struct env_frontend *frontend = &env->shared->frontends[listener->frontend];
+        int64_t now_ns = env->loop.now_ms * BUCKET_NS_PER_MS, when;
+        struct log_context context = { .frontend = frontend->conf->name };
+        uint32_t times;
+
+        if (!frontend->rate.rate)
+                return;
+        when = bucket_when(&frontend->rate, atomic_load(&frontend->record->paid_ns), 1, now_ns);
+        if (when <= now_ns)
+                return;
+        wheel_arm(&env->loop.wheel, env_listener_node(env, number),
+                  env->loop.now_ms + (when - now_ns + BUCKET_NS_PER_MS - 1) / BUCKET_NS_PER_MS);
+        times = log_limit_ask(&env->admit_limits[listener->frontend].rate, env->loop.now_ms, ACCEPT_LOG_MS);
+        if (times)
+                log_info(env->log, &context, "new clients over the rate of %" PRIu64
+                         " a second wait in the backlog (%" PRIu32 " times since the last such line)",
+                         frontend->rate.rate, times);
 }
 
 /*
  * Like accept_reserve(), but leaves a mark where there is no place.  The mark comes
  * before the second look: a session that ends between the two sees it.
  */
-static int accept_admit(struct env *env, struct env_listener *listener) {
-        if (accept_reserve(env, listener))
+static int accept_admit(struct env *env, uint32_t number, int paced) {
+        struct env_listener *listener = &env->shared->listeners[number];
+
+        if (accept_reserve(env, listener, paced))
                 return 1;
         if (!atomic_exchange(&listener->full, 1))
                 atomic_fetch_add(&env->shared->listeners_full, 1);
-        return accept_reserve(env, listener);
+        if (accept_reserve(env, listener, paced))
+                return 1;
+        if (paced)
+                accept_wait_for_token(env, number);
+        return 0;
 }
 
 static void accept_clear_mark(struct env *env, struct env_listener *listener) {
@@ -203,15 +252,15 @@ static void accept_pause(struct env *env, uint32_t listener, int error) {
                             strerror(error), ACCEPT_PAUSE_MS, times);
 }
 
-/* Returns 1 to go on, 0 where there is no more to accept now. */
-static int accept_one(struct env *env, uint32_t number) {
+/* Returns 1 to go on, 0 where there is no more to accept now.  paced: by the frontend's rate. */
+static int accept_one(struct env *env, uint32_t number, int paced) {
         struct env_listener *listener = &env->shared->listeners[number];
         struct sockaddr_storage sa = { .ss_family = (sa_family_t)listener->family };
         socklen_t len = sizeof(sa);
         struct session *session;
         int fd;
 
-        if (!accept_admit(env, listener))
+        if (!accept_admit(env, number, paced))
                 return 0;
         accept_clear_mark(env, listener);
         fd = sys_accept(listener->record->fd, (struct sockaddr *)&sa, &len);
@@ -222,11 +271,11 @@ static int accept_one(struct env *env, uint32_t number) {
                         return 1;
                 }
                 sys_close(fd);
-                accept_unreserve(env, listener);
+                accept_unreserve(env, listener, paced);
                 return 1;
         }
 
-        accept_unreserve(env, listener);
+        accept_unreserve(env, listener, paced);
         switch (-fd) {
         case EAGAIN:
                 return 0;
@@ -253,7 +302,7 @@ void accept_run(struct env *env, uint32_t listener) {
         if (!env->accepting || !env->shared->listeners[listener].conf)
                 return;
         for (int i = 0; i < ACCEPT_BATCH; i++)
-                if (!accept_one(env, listener))
+                if (!accept_one(env, listener, 1))
                         return;
         loop_ready(&env->loop, env_listener_node(env, listener));
 }
@@ -264,11 +313,14 @@ void accept_adopt(struct env *env) {
                         loop_ready(&env->loop, env_listener_node(env, i));
 }
 
-/* The last batch of a listener; bounded, since clients may go on coming. */
+/*
+ * The last batch of a listener; bounded, since clients may go on coming.  Whoever waits because of the rate would be
+ * reset, and is served instead.
+ */
 static void accept_last(struct env *env, uint32_t listener) {
         uint32_t node = env_listener_node(env, listener);
 
-        for (int n = 0; n < ACCEPT_LAST && accept_one(env, listener); n++)
+        for (int n = 0; n < ACCEPT_LAST && accept_one(env, listener, 0); n++)
                 ;
         wheel_cancel(&env->loop.wheel, node);
         loop_unready(&env->loop, node);

@@ -7,7 +7,8 @@
 /*
  * Accepting: a batch a time, within the limits, handed to the thread that has
  * the fewest sessions.  What is over a limit is not accepted: it waits in the
- * listen backlog, and the end of a session takes it up.
+ * listen backlog, and the end of a session takes it up.  What is over the frontend's rate waits there too: the bucket
+ * is shared by all its listeners and all threads, and a listener that finds it empty rests until a token is there.
  */
 
 /* Accepts what waits on listener number `listener`: on its event, its turn in the ready list, or its timer. */

@@ -10,6 +10,7 @@
 #include "net/sys.h"
 #include "session/accept.h"
 #include "session/access.h"
+#include "session/admit.h"
 #include "session/deadline.h"
 #include "session/pick.h"
 
@@ -160,6 +161,7 @@ static enum life_event close_release(struct env *env, struct session *session, i
                 pick_leave(env, session);
         wheel_cancel(&env->loop.wheel, index);
         loop_unready(&env->loop, index);
+        admit_leave(env, session);
         if (reset)
                 close_with_reset(session);
 

@@ -5,7 +5,10 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "balance/acl.h"
 #include "balance/backend.h"
+#include "balance/quota.h"
+#include "base/bucket.h"
 #include "base/log.h"
 #include "conf/conf.h"
 #include "engine/arena.h"
@@ -48,6 +51,9 @@ struct env_frontend_record {
         uint8_t half_close, access_log, unused[2];
         char name[ENV_NAME_SIZE];
         struct conf_client_timeouts timeouts;
+        uint64_t upload_rate, download_rate;
+        _Atomic int64_t paid_ns;                /* the token bucket of `rate` */
+        _Atomic uint64_t denied, limited;       /* clients that were turned away */
 };
 
 /* Record of slab ARENA_BACKENDS. */
@@ -73,6 +79,12 @@ struct env_frontend {
         void *ghost;                            /* made from the record, in no config; worker/slots.c owns it */
         uint32_t backend;                       /* slot, or ARENA_NONE: none by default */
         _Atomic uint32_t sessions;
+        struct env_frontend_record *record;
+        struct acl acl;                         /* allow and deny */
+        int asks;                               /* admission has to look at each client: session/admit.c */
+        struct quota_limits source;             /* of one source */
+        struct bucket_limit rate;               /* new connections */
+        struct bucket_limit bytes[SESSION_SIDES];       /* of a session, by the side that is read */
 };
 
 struct env_server {
@@ -113,6 +125,8 @@ struct env_shared {
         struct wheel_node *timers;
         struct env_mail *mail;                  /* by session */
         struct backend_waiter *waiters;         /* by session */
+        struct quota quota;
+        uint32_t *sources;                      /* by session: its place in the quota, or QUOTA_NONE */
         uint8_t *unsure;                        /* by session: adopted, and its sockets have not been looked at yet */
         uint32_t n_listeners;                   /* slots from here on are not used */
         uint32_t n_threads;
@@ -120,6 +134,11 @@ struct env_shared {
         uint32_t max_sessions;                  /* the limit */
         _Atomic uint32_t sessions_now;
         _Atomic uint32_t listeners_full;        /* how many stand still at a limit */
+};
+
+/* Lines about clients of one frontend that do not come in. */
+struct env_admit_limits {
+        struct log_limit denied, limited, rate;
 };
 
 struct env {
@@ -135,6 +154,7 @@ struct env {
         struct log_limit accept_limit;          /* lines about accept that failed */
         struct log_limit socket_limit;          /* lines about sockets to servers that could not be made */
         struct log_limit *server_limits;        /* lines about failed connects, by server slot */
+        struct env_admit_limits *admit_limits;  /* by frontend slot */
         char scratch[DIRECTION_SCRATCH];        /* bytes in flight, only while a handler runs */
 };
 

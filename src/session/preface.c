@@ -2,6 +2,7 @@
 #include "session/preface.h"
 
 #include "session/access.h"
+#include "session/admit.h"
 
 /* The frontend's default. */
 static enum life_event preface_route(struct env *env, struct session *session) {
@@ -19,6 +20,11 @@ static enum life_event preface_route(struct env *env, struct session *session) {
 enum life_event preface_read(struct env *env, struct session *session) {
         if (session->stage == PREFACE_DONE)
                 return LIFE_ROUTED;
+        if (session->stage <= PREFACE_ADMIT) {
+                if (!admit_client(env, session))
+                        return LIFE_GIVE_UP;
+                session->stage = PREFACE_ROUTE;
+        }
         return preface_route(env, session);
 }
 

@@ -12,6 +12,7 @@
 
 #include "net/sys.h"
 #include "session/access.h"
+#include "session/admit.h"
 #include "session/deadline.h"
 #include "session/preface.h"
 #include "worker/control.h"
@@ -351,6 +352,8 @@ static void adopt_count(struct env_shared *shared, struct session *session, int 
         shared->frontends[session->frontend].sessions++;
         if (session->server != SESSION_NO_SERVER)
                 shared->servers[session->server].record->sessions++;
+        if (session->stage > PREFACE_ADMIT)
+                admit_adopt(shared, session);
 }
 
 static void adopt_reset(struct env *env, struct session *session, unsigned end) {

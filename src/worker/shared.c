@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 
 #include "worker/control.h"
 #include "worker/slots.h"
@@ -65,9 +66,11 @@ static int shared_allocate(struct env_shared *shared) {
         shared->mail = shared_map(shared->n_sessions, sizeof(*shared->mail));
         shared->waiters = shared_map(shared->n_sessions, sizeof(*shared->waiters));
         shared->unsure = shared_map(shared->n_sessions, sizeof(*shared->unsure));
+        shared->sources = shared_map(shared->n_sessions, sizeof(*shared->sources));
         shared->threads = aligned_alloc(64, threads_size);
         if (!shared->backends || !shared->servers || !shared->frontends || !shared->listeners || !shared->links ||
-            !shared->timers || !shared->mail || !shared->waiters || !shared->unsure || !shared->threads)
+            !shared->timers || !shared->mail || !shared->waiters || !shared->unsure || !shared->sources ||
+            !shared->threads)
                 return -ENOMEM;
         memset(shared->threads, 0, threads_size);
         return 0;
@@ -106,6 +109,15 @@ static int shared_loops(struct env_shared *shared, int *inherited) {
         return 0;
 }
 
+/* What a client could guess, it could choose its addresses by. */
+static int shared_quota(struct env_shared *shared) {
+        uint64_t seed[2];
+
+        if (getrandom(seed, sizeof(seed), 0) != sizeof(seed))
+                return -errno;
+        return quota_init(&shared->quota, shared->n_sessions, seed);
+}
+
 int shared_init(struct env_shared *shared, struct arena *arena, const struct conf *conf, struct log *log,
                 unsigned threads, uint32_t max_sessions, int *inherited) {
         int r;
@@ -127,6 +139,8 @@ int shared_init(struct env_shared *shared, struct arena *arena, const struct con
                 r = arena_list_init(&shared->rare_list, arena, ARENA_RARE);
         if (r >= 0)
                 r = pipe_store_init(&shared->pipes, arena, limits_pipe_budget());
+        if (r >= 0)
+                r = shared_quota(shared);
         if (r >= 0)
                 r = slots_assign(shared);
         if (r >= 0)
@@ -170,6 +184,8 @@ void shared_deinit(struct env_shared *shared) {
         shared_unmap(shared->mail, shared->n_sessions, sizeof(*shared->mail));
         shared_unmap(shared->waiters, shared->n_sessions, sizeof(*shared->waiters));
         shared_unmap(shared->unsure, shared->n_sessions, sizeof(*shared->unsure));
+        shared_unmap(shared->sources, shared->n_sessions, sizeof(*shared->sources));
+        quota_deinit(&shared->quota);
         shared_unmap(shared->backends, ENV_BACKENDS, sizeof(*shared->backends));
         shared_unmap(shared->servers, ENV_SERVERS, sizeof(*shared->servers));
         shared_unmap(shared->frontends, ENV_FRONTENDS, sizeof(*shared->frontends));

@@ -12,6 +12,7 @@
 
 #include "net/sockopt.h"
 #include "net/sys.h"
+#include "session/admit.h"
 
 /* Takes the first free slot, growing the slab's used part where there is none.  Every record begins with `used`. */
 static uint32_t slots_free(const struct arena *arena, enum arena_slab slab) {
@@ -314,7 +315,13 @@ static int slots_frontend(struct env_shared *shared, const struct conf_frontend 
         records[slot].half_close = (uint8_t)conf->half_close;
         records[slot].access_log = (uint8_t)conf->access_log;
         records[slot].timeouts = conf->timeouts;
+        records[slot].upload_rate = conf->upload_rate;
+        records[slot].download_rate = conf->download_rate;
+        /* A time to come, which nobody noted, would keep every client waiting. */
+        if (records[slot].paid_ns > sys_clock_ms() * BUCKET_NS_PER_MS)
+                records[slot].paid_ns = 0;
         shared->frontends[slot].conf = conf;
+        shared->frontends[slot].record = &records[slot];
         shared->frontends[slot].backend = conf->backend == CONF_NO_BACKEND ? ARENA_NONE : backends[conf->backend];
         for (size_t l = 0; l < conf->n_listeners; l++) {
                 const struct conf_listener *listener = &conf->listeners[l];
@@ -332,13 +339,14 @@ static int slots_frontend(struct env_shared *shared, const struct conf_frontend 
                 shared->listeners[number].accepted_options = sockopt_any(family, &listener->sockopts, SOCKOPT_ACCEPTED);
                 shared->listeners[number].record->frontend = slot;
         }
-        return 0;
+        return admit_init(&shared->frontends[slot]);
 }
 
 /* What a slot that no config names needs for its sessions to go on and be logged, made from its record. */
 static int slots_ghosts(struct env_shared *shared) {
-        const struct env_frontend_record *frontends = arena_slab(shared->arena, ARENA_FRONTENDS);
+        struct env_frontend_record *frontends = arena_slab(shared->arena, ARENA_FRONTENDS);
         const struct env_backend_record *backends = arena_slab(shared->arena, ARENA_BACKENDS);
+        int r;
 
         for (uint32_t i = 0; i < shared->arena->head->extents[ARENA_FRONTENDS].used; i++) {
                 struct conf_frontend *ghost;
@@ -350,13 +358,18 @@ static int slots_ghosts(struct env_shared *shared) {
                         return -ENOMEM;
                 *ghost = (struct conf_frontend){ .name = frontends[i].name, .half_close = frontends[i].half_close,
                                                  .access_log = frontends[i].access_log,
-                                                 .timeouts = frontends[i].timeouts };
+                                                 .timeouts = frontends[i].timeouts,
+                                                 .upload_rate = frontends[i].upload_rate,
+                                                 .download_rate = frontends[i].download_rate };
                 shared->frontends[i].conf = ghost;
                 shared->frontends[i].ghost = ghost;
+                shared->frontends[i].record = &frontends[i];
+                r = admit_init(&shared->frontends[i]);
+                if (r < 0)
+                        return r;
         }
         for (uint32_t i = 0; i < shared->arena->head->extents[ARENA_BACKENDS].used; i++) {
                 struct conf_backend *ghost;
-                int r;
 
                 if (!backends[i].used || shared->backends[i].conf)
                         continue;
@@ -421,8 +434,10 @@ void slots_release(struct env_shared *shared) {
                         backend_deinit(&shared->backends[i]);
                 free(ghost);
         }
-        for (uint32_t i = 0; shared->frontends && i < shared->arena->head->extents[ARENA_FRONTENDS].used; i++)
+        for (uint32_t i = 0; shared->frontends && i < shared->arena->head->extents[ARENA_FRONTENDS].used; i++) {
+                admit_deinit(&shared->frontends[i]);
                 free(shared->frontends[i].ghost);
+        }
         for (uint32_t i = 0; shared->servers && i < shared->arena->head->extents[ARENA_SERVERS].used; i++)
                 free(shared->servers[i].ghost);
 }

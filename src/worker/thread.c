@@ -96,6 +96,14 @@ static void *thread_main(void *arg) {
         return NULL;
 }
 
+static void thread_env_free(struct env *env) {
+        if (!env)
+                return;
+        free(env->server_limits);
+        free(env->admit_limits);
+        free(env);
+}
+
 static struct env *thread_env(struct env_shared *shared, unsigned number) {
         struct env *env = aligned_alloc(64, (sizeof(*env) + 63) / 64 * 64);
 
@@ -103,8 +111,9 @@ static struct env *thread_env(struct env_shared *shared, unsigned number) {
                 return NULL;
         memset(env, 0, sizeof(*env));
         env->server_limits = calloc(arena_count(shared->arena, ARENA_SERVERS), sizeof(*env->server_limits));
-        if (!env->server_limits) {
-                free(env);
+        env->admit_limits = calloc(arena_count(shared->arena, ARENA_FRONTENDS), sizeof(*env->admit_limits));
+        if (!env->server_limits || !env->admit_limits) {
+                thread_env_free(env);
                 return NULL;
         }
         env->shared = shared;
@@ -115,13 +124,6 @@ static struct env *thread_env(struct env_shared *shared, unsigned number) {
         pipe_pool_init(&env->pipes, &shared->pipes);
         loop_init(&env->loop, shared->threads[number].record, &thread_handlers, env, shared->links, shared->timers);
         return env;
-}
-
-static void thread_env_free(struct env *env) {
-        if (!env)
-                return;
-        free(env->server_limits);
-        free(env);
 }
 
 /* Starts thread number pool->n with every signal blocked: signals are the main thread's. */

@@ -53,6 +53,25 @@ static void test_burst_and_refill(void **unused) {
         }
 }
 
+/* Soon after the boot a burst may be more than could have come in since. */
+static void test_early(void **unused) {
+        struct bucket_limit limit = bucket_limit(1, 65536);
+        int64_t paid = 0, now = 5;
+
+        (void)unused;
+        assert_int_equal(bucket_level(&limit, paid, now), 65536);
+        paid = bucket_take(&limit, paid, 65535, now);
+        assert_int_equal(bucket_level(&limit, paid, now), 1);
+        paid = bucket_take(&limit, paid, 1, now);
+        assert_int_equal(bucket_level(&limit, paid, now), 0);
+        assert_int_equal(bucket_when(&limit, paid, 1, now), now + SECOND);
+        assert_int_equal(bucket_level(&limit, paid, now + SECOND), 1);
+        /* Paid for up to the boot itself is not the same as never. */
+        limit = bucket_limit(1, 5);
+        paid = bucket_take(&limit, 0, 5, 0);
+        assert_int_equal(bucket_level(&limit, paid, 0), 0);
+}
+
 static void test_limits_of_numbers(void **unused) {
         static const uint64_t extremes[] = { 1, 2, 1000, UINT32_MAX, UINT64_C(1) << 40, UINT64_C(1) << 62, UINT64_MAX };
 
@@ -176,6 +195,7 @@ static void test_give_back(void **unused) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_burst_and_refill),
+                cmocka_unit_test(test_early),
                 cmocka_unit_test(test_limits_of_numbers),
                 cmocka_unit_test(test_rate_in_the_long_run),
                 cmocka_unit_test(test_shared_by_threads),

@@ -95,7 +95,8 @@ void rig_start(struct rig *rig, uint32_t sessions, uint32_t pipes) {
         rig_need(env != NULL, "memory");
         memset(env, 0, sizeof(*env));
         env->server_limits = calloc(arena_count(&rig->arena, ARENA_SERVERS), sizeof(*env->server_limits));
-        rig_need(env->server_limits != NULL, "memory");
+        env->admit_limits = calloc(arena_count(&rig->arena, ARENA_FRONTENDS), sizeof(*env->admit_limits));
+        rig_need(env->server_limits != NULL && env->admit_limits != NULL, "memory");
         env->shared = &rig->shared;
         env->conf = rig->conf;
         env->log = rig->log;
@@ -215,6 +216,8 @@ const char *rig_look_empty(struct rig *rig) {
                         return "a closed session is still scheduled";
                 if (session->generation && (session->fd[0] != -1 || session->fd[1] != -1))
                         return "a closed session names descriptors";
+                if (shared->sources[i] != QUOTA_NONE)
+                        return "a closed session counts for its source";
         }
         if (atomic_load(&shared->sessions_now) || atomic_load(&shared->threads[0].sessions))
                 return "sessions are counted that are none";
@@ -261,6 +264,7 @@ const char *rig_stop(struct rig *rig) {
         shared_close_loops(&rig->arena);
         arena_deinit(&rig->arena);
         free(rig->env->server_limits);
+        free(rig->env->admit_limits);
         free(rig->env);
         log_free(rig->log);
         close(rig->log_fd);
