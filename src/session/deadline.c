@@ -9,13 +9,14 @@
 #include "session/close.h"
 #include "session/connect.h"
 #include "session/preface.h"
+#include "session/relay.h"
 
 #define DEADLINE_LATE_OPTIONS_MS 5000 /* a session that lives so long gets the options that others need not pay for */
 
 enum deadline_kind {
         DEADLINE_NONE, DEADLINE_SESSION, DEADLINE_PREFACE, DEADLINE_QUEUE, DEADLINE_CONNECT, DEADLINE_UNTIL,
         DEADLINE_CLOSE, DEADLINE_CLIENT, DEADLINE_SERVER, DEADLINE_CLIENT_FIN, DEADLINE_SERVER_FIN,
-        DEADLINE_LATE_OPTIONS,
+        DEADLINE_LATE_OPTIONS, DEADLINE_TOKENS,
 };
 
 struct deadline {
@@ -32,12 +33,30 @@ static int64_t deadline_later(int64_t a, int64_t b) {
         return a > b ? a : b;
 }
 
+/* A direction that we hold is not idle, whatever its sides would do: counted as moving until it is released. */
+static void deadline_held(const struct env *env, const struct session *session, struct direction held[SESSION_SIDES],
+                          struct deadline *nearest) {
+        for (unsigned side = 0; side < SESSION_SIDES; side++)
+                if (held[side].held) {
+                        held[side].in_ms = held[side].out_ms = relay_resume_ms(env, session, side);
+                        deadline_consider(nearest, held[side].in_ms, 0, DEADLINE_TOKENS);
+                }
+}
+
 /* Idle and FIN timeouts of a session that relays. */
 static void deadline_relaying(const struct env *env, const struct session *session, struct deadline *nearest) {
         const struct conf_client_timeouts *client = &env_frontend_conf(env, session)->timeouts;
         const struct conf_server_timeouts *server = &env_backend(env, session)->conf->timeouts;
         const struct direction *up = &session->direction[SESSION_CLIENT], *down = &session->direction[SESSION_SERVER];
+        struct direction held[SESSION_SIDES];
 
+        if (up->held | down->held) {
+                held[SESSION_CLIENT] = *up;
+                held[SESSION_SERVER] = *down;
+                deadline_held(env, session, held, nearest);
+                up = &held[SESSION_CLIENT];
+                down = &held[SESSION_SERVER];
+        }
         if (!(session->flags & SESSION_LATE_OPTIONS))
                 deadline_consider(nearest, session->phase_ms, DEADLINE_LATE_OPTIONS_MS, DEADLINE_LATE_OPTIONS);
         deadline_consider(nearest, deadline_later(up->in_ms, down->out_ms), client->client, DEADLINE_CLIENT);
@@ -105,6 +124,14 @@ static enum life_event deadline_kill(struct session *session, unsigned end) {
         return LIFE_KILL;
 }
 
+static enum life_event deadline_tokens(struct env *env, struct session *session) {
+        enum life_event event = relay_move(env, session);
+
+        if (event == LIFE_NOTHING)
+                deadline_arm(env, session);
+        return event;
+}
+
 enum life_event deadline_expire(struct env *env, struct session *session) {
         for (;;) {
                 struct deadline nearest = deadline_nearest(env, session);
@@ -137,6 +164,8 @@ enum life_event deadline_expire(struct env *env, struct session *session) {
                 case DEADLINE_LATE_OPTIONS:
                         deadline_late_options(env, session);
                         break;
+                case DEADLINE_TOKENS:
+                        return deadline_tokens(env, session);
                 default:
                         return LIFE_NOTHING;
                 }

@@ -14,7 +14,7 @@ enum direction_op direction_next(const struct direction *direction) {
         case DIRECTION_EOF:
                 if (direction->piped)
                         return direction->out_ready ? DIRECTION_FLUSH : DIRECTION_WAIT;
-                if (!direction->in_ready || !direction->out_ready)
+                if (!direction->in_ready || !direction->out_ready || direction->held)
                         return DIRECTION_WAIT;
                 return direction->bulk ? DIRECTION_SPLICE : DIRECTION_COPY;
         case DIRECTION_DRAINED:
@@ -38,10 +38,8 @@ void direction_copied(struct direction *direction, size_t asked, size_t n, size_
                 direction->out_ms = now_ms;
         if (sent < n)
                 direction->out_ready = 0;
-        if (n >= DIRECTION_SCRATCH) {
+        if (n >= DIRECTION_SCRATCH)
                 direction->bulk = 1;
-                direction->streak = 0;
-        }
         /* A stream socket that gave less than asked is empty (epoll(7)), but for what a mark or an end hides. */
         if (n < asked && !direction->marked && !direction->in_ended)
                 direction->in_ready = 0;
@@ -51,11 +49,9 @@ void direction_filled(struct direction *direction, size_t n, int64_t now_ms) {
         direction->in_ms = now_ms;
         direction->piped += (uint32_t)n;
         if (n >= DIRECTION_SCRATCH)
-                direction->streak = 0;
-        else if (++direction->streak >= DIRECTION_STREAK) {
+                direction->bulk = 1;
+        else if (direction->bulk++ >= DIRECTION_STREAK)
                 direction->bulk = 0;
-                direction->streak = 0;
-        }
 }
 
 void direction_flushed(struct direction *direction, size_t n, int64_t now_ms) {
@@ -86,7 +82,7 @@ void direction_out_full(struct direction *direction) {
 
 void direction_eof(struct direction *direction, int64_t now_ms) {
         direction->in_ms = now_ms;
-        direction->in_ready = 0;
+        direction->in_ready = direction->held = 0;
         if (direction->state == DIRECTION_OPEN)
                 direction->state = DIRECTION_EOF;
         direction_drain(direction);
@@ -99,12 +95,22 @@ void direction_recount(struct direction *direction, size_t n) {
         direction_drain(direction);
 }
 
+void direction_hold(struct direction *direction) {
+        if (direction->state == DIRECTION_OPEN)
+                direction->held = 1;
+}
+
+void direction_release(struct direction *direction) {
+        direction->held = 0;
+}
+
 void direction_shut(struct direction *direction) {
         direction->state = DIRECTION_SHUT;
 }
 
 void direction_fail(struct direction *direction) {
         direction->piped = 0;
+        direction->held = 0;
         direction->state = DIRECTION_FAILED;
 }
 
@@ -125,6 +131,8 @@ int direction_sane(const struct direction *direction) {
         if (direction->state > DIRECTION_FAILED)
                 return 0;
         if (direction->piped && (direction->pipe == DIRECTION_NO_PIPE || direction->state > DIRECTION_EOF))
+                return 0;
+        if (direction->held > 1 || (direction->held && direction->state != DIRECTION_OPEN))
                 return 0;
         return direction->state != DIRECTION_EOF || direction->piped;
 }

@@ -16,15 +16,17 @@
  *     └────────────────────┴───────────────────┴───► FAILED
  *          out is gone, or in was reset and all it sent is delivered
  *
+ * Where bytes are limited, an open direction may be held: it reads nothing until it is released.
+ *
  * Invariants (direction_sane()): bytes are in the pipe only in OPEN and EOF;
- * a FIN is passed on only after the last byte.
+ * a FIN is passed on only after the last byte; only OPEN is held.
  */
 
 enum direction_state { DIRECTION_OPEN, DIRECTION_EOF, DIRECTION_DRAINED, DIRECTION_SHUT, DIRECTION_FAILED };
 
 /* What to do next. */
 enum direction_op {
-        DIRECTION_WAIT,         /* nothing, until an event says that a side is ready */
+        DIRECTION_WAIT,         /* nothing, until an event says that a side is ready, or it is released */
         DIRECTION_COPY,         /* recv from in, send to out */
         DIRECTION_SPLICE,       /* splice from in to the pipe */
         DIRECTION_FLUSH,        /* splice from the pipe to out */
@@ -45,8 +47,8 @@ struct direction {
         uint32_t pipe;          /* the pipe it holds, or DIRECTION_NO_PIPE */
         uint32_t piped;         /* bytes in it */
         uint8_t state;          /* enum direction_state */
-        uint8_t bulk;           /* move by splice */
-        uint8_t streak;         /* short reads in a row while bulk */
+        uint8_t bulk;           /* 0: copies.  Else it moves by splice: 1, and the short reads in a row */
+        uint8_t held;           /* reads nothing */
         uint8_t in_ready;       /* in may have something: no EAGAIN since the last event */
         uint8_t out_ready;      /* out may take something */
         uint8_t marked;         /* in has had urgent data: a short read, or EAGAIN from splice, may be at a mark */
@@ -84,6 +86,10 @@ void direction_eof(struct direction *direction, int64_t now_ms);
 
 /* The pipe holds n bytes, as the kernel says: whoever noted another number was interrupted. */
 void direction_recount(struct direction *direction, size_t n);
+
+/* There is nothing to read for now, by our own decision; and there is again.  Both are fine in every state. */
+void direction_hold(struct direction *direction);
+void direction_release(struct direction *direction);
 
 /* The FIN has been passed on. */
 void direction_shut(struct direction *direction);

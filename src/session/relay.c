@@ -14,6 +14,30 @@
 #define RELAY_BUDGET (1024u * 1024u)    /* bytes */
 #define RELAY_STEPS 16                  /* operations */
 
+/* What limits the bytes of a direction; its rate is 0 where nothing does. */
+static const struct bucket_limit *relay_limit(const struct env *env, const struct session *session, unsigned side) {
+        return &env->shared->frontends[session->frontend].bytes[side];
+}
+
+int64_t relay_resume_ms(const struct env *env, const struct session *session, unsigned side) {
+        const struct bucket_limit *limit = relay_limit(env, session, side);
+        int64_t now_ms = env->loop.now_ms, now_ns = now_ms * BUCKET_NS_PER_MS, when;
+        uint64_t step = limit->rate * RELAY_STEP_MS / 1000;
+
+        /* A reload has lifted the limit. */
+        if (!limit->rate)
+                return now_ms;
+        when = bucket_when(limit, session->paid_ns[side], step ? step : 1, now_ns);
+        return now_ms + (when - now_ns + BUCKET_NS_PER_MS - 1) / BUCKET_NS_PER_MS;
+}
+
+/* Lets go of the directions that have tokens again. */
+static void relay_release(struct env *env, struct session *session) {
+        for (unsigned side = 0; side < SESSION_SIDES; side++)
+                if (session->direction[side].held && relay_resume_ms(env, session, side) <= env->loop.now_ms)
+                        direction_release(&session->direction[side]);
+}
+
 /* Nothing can be written to that side any more: what was on its way there is given up. */
 static void relay_deaf(struct env *env, struct session *session, unsigned side) {
         struct direction *out = &session->direction[!side];
@@ -131,11 +155,12 @@ static enum life_event relay_broken(struct session *session, int error) {
 }
 
 /* Without a pipe: look, send, and consume just what was taken. */
-static enum life_event relay_peek(struct env *env, struct session *session, unsigned side) {
+static enum life_event relay_peek(struct env *env, struct session *session, unsigned side, size_t most) {
         struct direction *direction = &session->direction[side];
+        size_t asked = most < DIRECTION_SCRATCH ? most : DIRECTION_SCRATCH;
         ssize_t n, sent, consumed;
 
-        n = relay_recv(env, session, side, DIRECTION_SCRATCH, MSG_PEEK);
+        n = relay_recv(env, session, side, asked, MSG_PEEK);
         if (n <= 0) {
                 relay_read_nothing(env, session, side, n);
                 return LIFE_NOTHING;
@@ -149,7 +174,7 @@ static enum life_event relay_peek(struct env *env, struct session *session, unsi
         }
         relay_busy(session, 0);
         if (sent > 0)
-                direction_copied(direction, DIRECTION_SCRATCH, (size_t)sent, (size_t)sent, env->loop.now_ms);
+                direction_copied(direction, asked, (size_t)sent, (size_t)sent, env->loop.now_ms);
         if (sent == -EAGAIN || (sent >= 0 && sent < n)) {
                 direction_out_full(direction);
                 direction->in_ready = 1;
@@ -158,7 +183,8 @@ static enum life_event relay_peek(struct env *env, struct session *session, unsi
         return LIFE_NOTHING;
 }
 
-static enum life_event relay_copy(struct env *env, struct session *session, unsigned side) {
+/* most: bytes that may be read, as in the functions around. */
+static enum life_event relay_copy(struct env *env, struct session *session, unsigned side, size_t most) {
         struct direction *direction = &session->direction[side];
         size_t asked;
         ssize_t n, sent;
@@ -169,9 +195,11 @@ static enum life_event relay_copy(struct env *env, struct session *session, unsi
         else
                 asked = pipe_pool_ready(&env->pipes, PIPE_SMALL);
         if (!asked)
-                return relay_peek(env, session, side);
+                return relay_peek(env, session, side, most);
         if (asked > DIRECTION_SCRATCH)
                 asked = DIRECTION_SCRATCH;
+        if (asked > most)
+                asked = most;
 
         relay_busy(session, 1);
         n = relay_recv(env, session, side, asked, 0);
@@ -198,22 +226,23 @@ static enum life_event relay_copy(struct env *env, struct session *session, unsi
         return LIFE_NOTHING;
 }
 
-static enum life_event relay_splice(struct env *env, struct session *session, unsigned side) {
+static enum life_event relay_splice(struct env *env, struct session *session, unsigned side, size_t most) {
         struct direction *direction = &session->direction[side];
+        size_t asked;
         ssize_t n;
 
         if (direction->pipe == DIRECTION_NO_PIPE) {
                 /* A pipe that the kernel made tiny costs more calls than a copy. */
                 if (pipe_pool_ready(&env->pipes, PIPE_BIG) <= DIRECTION_SCRATCH) {
-                        enum life_event event = relay_copy(env, session, side);
+                        enum life_event event = relay_copy(env, session, side, most);
 
                         direction->bulk = 0;
                         return event;
                 }
                 relay_take_pipe(env, session, side, PIPE_BIG);
         }
-        n = sys_splice(session->fd[side], relay_pipe_end(env, direction, 1),
-                       env->shared->pipes.records[direction->pipe].size);
+        asked = env->shared->pipes.records[direction->pipe].size;
+        n = sys_splice(session->fd[side], relay_pipe_end(env, direction, 1), asked < most ? asked : most);
         if (n > 0)
                 direction_filled(direction, (size_t)n, env->loop.now_ms);
         else if (n == -EAGAIN)
@@ -285,6 +314,32 @@ void relay_caught(struct env *env, struct session *session) {
         }
 }
 
+/* Reads, within what the limit leaves; with nothing left, the direction is held. */
+static enum life_event relay_read(struct env *env, struct session *session, unsigned side, enum direction_op op) {
+        const struct bucket_limit *limit = relay_limit(env, session, side);
+        struct direction *direction = &session->direction[side];
+        int64_t now_ns = env->loop.now_ms * BUCKET_NS_PER_MS;
+        uint64_t most = SIZE_MAX, before = direction->bytes;
+        enum life_event event;
+
+        if (limit->rate) {
+                most = bucket_level(limit, session->paid_ns[side], now_ns);
+                if (!most) {
+                        direction_hold(direction);
+                        return LIFE_NOTHING;
+                }
+        }
+        if (op == DIRECTION_COPY)
+                event = relay_copy(env, session, side, most);
+        else
+                event = relay_splice(env, session, side, most);
+        /* Whoever reads has an empty pipe, so all that is new was read now. */
+        if (limit->rate && !direction_ended(direction))
+                session->paid_ns[side] = bucket_take(limit, session->paid_ns[side],
+                                                     direction->bytes - before + direction->piped, now_ns);
+        return event;
+}
+
 /* One direction, until it has to wait or its budget is spent (*spent is set then). */
 static enum life_event relay_direction(struct env *env, struct session *session, unsigned side, int *spent) {
         struct direction *direction = &session->direction[side];
@@ -302,10 +357,8 @@ static enum life_event relay_direction(struct env *env, struct session *session,
                 }
                 switch (op) {
                 case DIRECTION_COPY:
-                        event = relay_copy(env, session, side);
-                        break;
                 case DIRECTION_SPLICE:
-                        event = relay_splice(env, session, side);
+                        event = relay_read(env, session, side, op);
                         break;
                 case DIRECTION_FLUSH:
                         event = relay_flush(env, session, side);
@@ -344,6 +397,8 @@ enum life_event relay_move(struct env *env, struct session *session) {
         enum life_event event;
         int spent = 0;
 
+        if (up->held | down->held)
+                relay_release(env, session);
         event = relay_direction(env, session, SESSION_CLIENT, &spent);
         if (event == LIFE_NOTHING)
                 event = relay_direction(env, session, SESSION_SERVER, &spent);
@@ -356,6 +411,8 @@ enum life_event relay_move(struct env *env, struct session *session) {
         /* The second direction may have woken the first, whose turn was before. */
         if (spent || relay_has_work(up) || relay_has_work(down))
                 loop_ready(&env->loop, env_index(env, session));
+        if (up->held | down->held)
+                deadline_arm(env, session);
         return LIFE_NOTHING;
 }
 

@@ -14,7 +14,14 @@
  *   had              as was taken: three calls, but nothing can get stuck
  *
  * Between two events no byte is in user space.
+ *
+ * Where the frontend limits upload or download, each direction of a session has a token bucket, whose state is
+ * in the record.  One without tokens is held, so that the kernel slows its sender, until RELAY_STEP_MS of tokens, one
+ * at least, are there; the session's timer says when.  No read is for more than there are tokens, so the
+ * limit is exact, and bulk still moves by splice.
  */
+
+#define RELAY_STEP_MS 20
 
 /* The server is connected: begins, and tries at once.  Returns as relay_move(). */
 enum life_event relay_start(struct env *env, struct session *session);
@@ -28,6 +35,9 @@ enum life_event relay_event(struct env *env, struct session *session, unsigned s
  * LIFE_DONE or LIFE_ENDING where both directions have ended.
  */
 enum life_event relay_move(struct env *env, struct session *session);
+
+/* When the held direction that reads `side` goes on, in ms on CLOCK_MONOTONIC. */
+int64_t relay_resume_ms(const struct env *env, const struct session *session, unsigned side);
 
 /*
  * One side is gone, with an errno.  What it sent before is still delivered to

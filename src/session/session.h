@@ -59,6 +59,7 @@ struct session {
         uint32_t stamp;                 /* generation once more: with a damaged one events would be taken for stale */
         uint8_t stage;                  /* enum preface_stage: what of the preface is done */
         uint8_t unused[3];
+        int64_t paid_ns[SESSION_SIDES]; /* upload-rate, download-rate: a token bucket, by the side that is read */
 } __attribute__((aligned(64)));
 
 _Static_assert(sizeof(struct session) <= 256, "a session record has 256 bytes at most");

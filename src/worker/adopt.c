@@ -245,8 +245,11 @@ static int adopt_direction(struct env_shared *shared, struct session *session, u
         struct pipe_record *pipe;
         int n;
 
-        if (direction->state > DIRECTION_FAILED)
+        if (direction->state > DIRECTION_FAILED || direction->held > 1)
                 return 0;
+        /* A time to come, which nobody noted, would hold the direction for good. */
+        if (session->paid_ns[side] && session->paid_ns[side] > sys_clock_ms() * BUCKET_NS_PER_MS)
+                session->paid_ns[side] = 0;
         if (direction->pipe == DIRECTION_NO_PIPE)
                 return direction->piped == 0;
         if (direction->pipe >= shared->arena->head->extents[ARENA_PIPES].used)

@@ -6,7 +6,7 @@ import select
 import signal
 import time
 
-from lib import data, net, peers, proxy, tap
+from lib import arena, data, net, peers, proxy, tap
 
 ME, MY_GROUP = os.getuid(), os.getgid()
 STRANGER = 54321
@@ -56,13 +56,6 @@ def _wait_ends(running, end, count):
         found = [record for record in running.access() if record["end"] == end]
         return len(found) >= count and found
     return proxy.wait_for(look, lambda: f"{count} times {end}: {running.access()[-5:]}")
-
-
-def _kill_worker(running):
-    worker = running.worker()
-    os.kill(worker, signal.SIGKILL)
-    running.wait_worker(worker)
-    running.wait_log(rf"worker \d+ \(PID {running.worker()}\) is ready")
 
 
 # allow and deny
@@ -189,7 +182,7 @@ def _per_source():
     again = _open(front, sources[0])
     tap.equal((again is not None, _served(front, sources[0])), (True, False), "after one left")
 
-    _kill_worker(running)
+    arena.kill_worker(running)
     for source in sources[:5]:
         tap.equal(_served(front, source), False, "one over the limit of sessions that were adopted")
     clients[sources[1]].pop(0).close()
@@ -265,7 +258,7 @@ def _rate_outlives():
     running, (tcp, local), _ = _start([tcp, "unix:DIR/front"], "rate = 2/s")
     begin = time.monotonic()
     tap.check(_served(tcp) and _served(tcp), "the burst is not served")
-    _kill_worker(running)
+    arena.kill_worker(running)
     tap.check(_served(tcp), "the third")
     tap.check(time.monotonic() - begin > 0.49, "a burst after a crash")
     _reload(running, [tcp, local], "rate = 1/s")

@@ -51,6 +51,8 @@ enum answer {
         ANSWER_ENDING,
         ANSWER_RESET,
         ANSWER_GONE,
+        ANSWER_HOLD,            /* no tokens left */
+        ANSWER_RELEASE,
         ANSWER_END_EARLY,       /* the end is known while the pipe still holds bytes */
         ANSWERS
 };
@@ -141,11 +143,11 @@ static int answer_operation(struct pair *pair, enum answer answer) {
                         answer_fill(pair, answer);
                 else if (answer == ANSWER_EMPTY) {
                         if (direction->marked || direction->in_ended)
-                                pair->model.bulk = 0;
+                                pair->model.bulk = pair->model.shorts = 0;
                         direction_splice_empty(direction);
                 } else if (answer == ANSWER_END) {
                         direction_splice_end(direction);
-                        pair->model.bulk = 0;
+                        pair->model.bulk = pair->model.shorts = 0;
                 } else
                         return 0;
                 return 1;
@@ -197,6 +199,13 @@ static int answer_event(struct pair *pair, enum answer answer) {
                 direction_fail(direction);
                 pair->model.failed = 1;
                 return 1;
+        case ANSWER_HOLD:
+                direction_hold(direction);
+                assert_int_equal(direction->held, direction->state == DIRECTION_OPEN);
+                return 1;
+        case ANSWER_RELEASE:
+                direction_release(direction);
+                return 1;
         case ANSWER_END_EARLY:
                 if (direction->state != DIRECTION_OPEN)
                         return 0;
@@ -242,6 +251,7 @@ static void check_ends(struct pair pair) {
                 if (op == DIRECTION_WAIT) {
                         answer(&pair, ANSWER_READABLE);
                         answer(&pair, ANSWER_WRITABLE);
+                        answer(&pair, ANSWER_RELEASE);
                 } else
                         assert_true(answer(&pair, op == DIRECTION_FLUSH || op == DIRECTION_FIN ? ANSWER_FULL :
                                                                                                  ANSWER_END));
@@ -255,7 +265,7 @@ static void check(const struct pair *pair) {
 
         assert_true(direction_sane(direction));
         assert_int_equal(direction_ended(direction), op == DIRECTION_END);
-        assert_int_equal(direction->bulk, pair->model.bulk);
+        assert_int_equal(direction->bulk, pair->model.bulk ? 1 + pair->model.shorts : 0);
         switch (op) {
         case DIRECTION_FIN:
                 assert_true(pair->model.eof && !pair->model.lost && !pair->model.failed && !direction->piped);
@@ -266,10 +276,11 @@ static void check(const struct pair *pair) {
         case DIRECTION_COPY:
         case DIRECTION_SPLICE:
                 assert_true(direction->in_ready && direction->out_ready && !direction->piped && !pair->model.eof);
+                assert_false(direction->held);
                 assert_int_equal(op == DIRECTION_SPLICE, pair->model.bulk);
                 break;
         case DIRECTION_WAIT:
-                assert_false(direction->out_ready && (direction->piped || direction->in_ready));
+                assert_false(direction->out_ready && (direction->piped || (direction->in_ready && !direction->held)));
                 break;
         default:
                 break;
@@ -467,6 +478,48 @@ static void test_insane(void **unused) {
         assert_false(direction_sane(&direction));
         direction.state = DIRECTION_FAILED + 1;
         assert_false(direction_sane(&direction));
+
+        direction = ready_one();
+        direction_hold(&direction);
+        assert_true(direction_sane(&direction));
+        direction.state = DIRECTION_SHUT;
+        assert_false(direction_sane(&direction));
+        direction.state = DIRECTION_OPEN;
+        direction.held = 2;
+        assert_false(direction_sane(&direction));
+}
+
+/* Held, it reads nothing, whatever happens, but it still writes; released, it goes on with what it knew. */
+static void test_held(void **unused) {
+        struct direction direction = ready_one();
+
+        (void)unused;
+        direction_copied(&direction, DIRECTION_SCRATCH, DIRECTION_SCRATCH, DIRECTION_SCRATCH, 4);
+        direction.pipe = SOME_PIPE;
+        direction_filled(&direction, 500, 4);
+        direction_hold(&direction);
+        assert_int_equal(direction_next(&direction), DIRECTION_FLUSH);
+        direction_flushed(&direction, 200, 4);
+        direction_out_full(&direction);
+        assert_int_equal(direction_next(&direction), DIRECTION_WAIT);
+        direction.out_ready = direction.in_ready = direction.marked = direction.in_ended = 1;
+        direction_flushed(&direction, 300, 4);
+        assert_int_equal(direction_next(&direction), DIRECTION_WAIT);
+        direction_release(&direction);
+        assert_int_equal(direction_next(&direction), DIRECTION_SPLICE);
+        /* A reset does not free it; what came before it is still limited. */
+        direction_hold(&direction);
+        direction_lose(&direction);
+        assert_int_equal(direction_next(&direction), DIRECTION_WAIT);
+        direction_release(&direction);
+        assert_int_equal(direction_next(&direction), DIRECTION_SPLICE);
+        /* With the side it writes to gone, there is nothing to wait for. */
+        direction_hold(&direction);
+        direction_fail(&direction);
+        assert_int_equal(direction_next(&direction), DIRECTION_END);
+        assert_true(direction_sane(&direction));
+        direction_hold(&direction);
+        assert_true(direction_sane(&direction));
 }
 
 /* A process died between a splice and its note: the pipe holds what it holds. */
@@ -497,6 +550,7 @@ int main(void) {
                 cmocka_unit_test(test_fin_after_the_last_byte),
                 cmocka_unit_test(test_reset),
                 cmocka_unit_test(test_insane),
+                cmocka_unit_test(test_held),
                 cmocka_unit_test(test_recount),
                 cmocka_unit_test(test_all_interleavings),
         };

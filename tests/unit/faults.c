@@ -52,6 +52,8 @@ struct scenario {
         int no_pipes;                   /* none can be had */
         int park;                       /* some sends take a part, so that the rest goes into a pipe */
         size_t chunk;                   /* peers send so much at a time; 0: all they can */
+        uint64_t rate;                  /* bytes a second in each direction */
+        int rules;                      /* who the client is, and how many there are of it, matters */
 };
 
 static const struct scenario scenarios[] = {
@@ -65,6 +67,8 @@ static const struct scenario scenarios[] = {
         { .name = "server reset", .up = 400000, .down = 40000, .server_end = FLOW_RESET },
         { .name = "retry", .up = 500, .down = 500, .dead_first = 1 },
         { .name = "backlog", .up = 500, .down = 500, .backlog = 1, .pause_ms = 60 },
+        { .name = "limited bulk", .up = 620000, .down = 620000, .rate = 2000000 },
+        { .name = "rules", .up = 500, .down = 500, .rules = 1 },
         { .name = "no half-close", .up = 40000, .down = 0, .server_end = FLOW_FIN_AFTER_EOF, .no_half_close = 1 },
 };
 
@@ -179,6 +183,20 @@ static void run_ping(struct run *run) {
                 run_wrong(run, "the session beside was harmed");
 }
 
+/* Rules that let the client in, but not before it was asked for all that a client can be asked for. */
+static void run_rules(struct conf_frontend *frontend) {
+        static struct conf_rule allow[] = { { .kind = CONF_RULE_UNIX },
+                                            { .kind = CONF_RULE_NETWORK, .family = AF_INET } };
+        static struct conf_rule deny[] = { { .kind = CONF_RULE_UID, .id = UINT32_MAX },
+                                           { .kind = CONF_RULE_GID, .id = UINT32_MAX } };
+
+        frontend->allow = (struct conf_rules){ allow, 2, 1 };
+        frontend->deny = (struct conf_rules){ deny, 2, 1 };
+        frontend->max_per_source = 2;
+        frontend->rate_per_source = 2;
+        frontend->rate = 2;
+}
+
 static void run_start(struct run *run, const struct kind *kind, const struct scenario *scenario) {
         struct conf *conf;
         struct addr front;
@@ -189,6 +207,9 @@ static void run_start(struct run *run, const struct kind *kind, const struct sce
         conf = run->rig.conf;
         conf->frontends[0].access_log = 1;
         conf->frontends[0].half_close = !scenario->no_half_close;
+        conf->frontends[0].upload_rate = conf->frontends[0].download_rate = scenario->rate;
+        if (scenario->rules)
+                run_rules(&conf->frontends[0]);
         if (kind->front_unix)
                 rig_name(&conf->frontends[0].listeners[0].addr);
         else

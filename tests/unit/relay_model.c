@@ -46,6 +46,7 @@ struct model_kind {
         int is_unix[2];
         int cut;                /* half-close is off */
         uint64_t bulk;          /* bytes that come at once while the session waits; 0: MODEL_BULK */
+        uint64_t rate, burst;   /* of each direction, in bytes; 0: no limit */
 };
 
 /* One peer, and what the kernel holds of it.  Counts are bytes since the start. */
@@ -75,6 +76,7 @@ struct model {
         struct model_side side[2];
         struct model_pipe pipes[MODEL_PIPES];
         const char *wrong;              /* the first violation */
+        int64_t begin_ms;
         int late;                       /* time was up for a lost side */
         unsigned choice[MODEL_DEPTH_MAX], options[MODEL_DEPTH_MAX], length, at;
         uint8_t pattern[2][MODEL_PERIOD + DIRECTION_SCRATCH];
@@ -432,6 +434,7 @@ static void model_session(struct model *model) {
 
         assert_int_not_equal(index, ARENA_NONE);
         model->session = &shared->sessions[index];
+        model->begin_ms = script.now_ms;
         *model->session = (struct session){
                 .generation = model->session->generation, .fd = { MODEL_SOCKET, MODEL_SOCKET + 1 }, .id = 1,
                 .accepted_ms = script.now_ms, .phase_ms = script.now_ms, .rare = ARENA_NONE, .end = ACCESS_END_N,
@@ -459,6 +462,8 @@ static int model_stalls(const struct model *model) {
 
                 if (direction_ended(direction) || to->blocked || to->gone)
                         continue;
+                if (direction->held && !direction->piped)
+                        continue;
                 if (direction->piped || from->given > from->taken || direction->state == DIRECTION_DRAINED)
                         return 1;
                 if (direction->state == DIRECTION_OPEN && (from->fin || from->reset))
@@ -470,9 +475,13 @@ static int model_stalls(const struct model *model) {
 /* The session waits, so the world does something.  Returns 0 where nothing is left that it could do. */
 static int model_world(struct model *model) {
         struct { unsigned side; int what; } can[16];
+        int64_t close_ms = model->session->close_ms;
+        int held = model->session->direction[0].held || model->session->direction[1].held;
         unsigned n = 0, chosen;
         enum { UNBLOCK = 100, LEAVE, TIME };
 
+        if (held)
+                can[n].side = 0, can[n++].what = TIME;
         if (model->session->state == LIFE_RELAYING) {
                 for (unsigned side = 0; side < 2; side++)
                         if (model->side[side].blocked)
@@ -485,7 +494,7 @@ static int model_world(struct model *model) {
         for (unsigned side = 0; side < 2; side++)
                 if (model->side[side].fin && !model->side[side].gone && !model->side[side].reset)
                         can[n].side = side, can[n++].what = LEAVE;
-        if (model->session->close_ms || model->session->until_ms)
+        if (!held && (model->session->close_ms || model->session->until_ms))
                 can[n].side = 0, can[n++].what = TIME;
         if (!n)
                 return 0;
@@ -503,11 +512,20 @@ static int model_world(struct model *model) {
                 script.now_ms = wheel_when(&model->rig.env->loop.wheel,
                                            (uint32_t)(model->session - model->rig.shared.sessions));
                 rig_round(&model->rig);
-                model->late |= model->session->close_ms && script.now_ms >= model->session->close_ms;
+                model->late |= close_ms && script.now_ms >= close_ms;
                 /* By now the record is free where it ended, and says nothing any more. */
-                model->late |= model->session->state == LIFE_CLOSED;
+                model->late |= !held && model->session->state == LIFE_CLOSED;
         }
         return 1;
+}
+
+/* No more was read than there were tokens for. */
+static void model_check_rate(struct model *model) {
+        uint64_t ms = (uint64_t)(script.now_ms - model->begin_ms);
+
+        for (int i = 0; i < 2 && model->kind->rate; i++)
+                if (model->side[i].taken > model->kind->burst + model->kind->rate * ms / 1000)
+                        model_wrong(model, "more was read than is allowed");
 }
 
 /* What must be true of a run that has ended. */
@@ -550,6 +568,7 @@ static void model_run(struct model *model) {
         for (step = 0; step < MODEL_STEPS && !model->wrong && model->session->state != LIFE_CLOSED; step++) {
                 const char *why = rig_look(&model->rig);
 
+                model_check_rate(model);
                 if (why)
                         model_wrong(model, why);
                 else if (model->rig.env->loop.first || model->side[0].pending || model->side[1].pending)
@@ -586,6 +605,11 @@ static const struct model_kind model_kinds[] = {
         { .name = "half-close off", .depth = 7, .pipe_size = 65536, .cut = 1 },
         { .name = "small pipes", .depth = 7, .pipe_size = 4096 },
         { .name = "scarce pipes", .depth = 8, .pipe_size = 65536, .scarce = 1 },
+        { .name = "limited", .depth = 6, .pipe_size = 65536, .rate = 2000000, .burst = 70000 },
+        { .name = "limited to a little", .depth = 6, .pipe_size = 65536, .rate = 50000, .burst = 1000, .bulk = 3000 },
+        { .name = "limited, without pipes", .depth = 6, .pipe_size = 0, .rate = 2000000, .burst = 70000 },
+        { .name = "limited, UNIX", .depth = 6, .pipe_size = 65536, .is_unix = { 1, 1 }, .rate = 2000000,
+          .burst = 70000 },
         { .name = "no pipes", .depth = 7, .pipe_size = 0 },
         { .name = "no pipes, urgent bytes", .depth = 7, .pipe_size = 0, .urgent = 1 },
 };
@@ -612,6 +636,8 @@ static void relay_all_interleavings(void **state) {
         model->rig.conf->frontends[0].half_close = !kind->cut;
         rig_name(&model->rig.conf->frontends[0].listeners[0].addr);
         rig_start(&model->rig, 2, MODEL_PIPES);
+        for (unsigned side = 0; side < 2; side++)
+                model->rig.shared.frontends[0].bytes[side] = bucket_limit(kind->rate, kind->burst);
         script.model = &model_kernel;
         script.model_arg = model;
         do {

@@ -350,6 +350,207 @@ static void limit_holds(void **state) {
         bench_stop(&bench);
 }
 
+/* Rules about users let nobody in who cannot be asked, or of whom not all can be asked. */
+static void unknown_peers_are_denied(void **state) {
+        static const struct { uint64_t nth; int error; const char *end, *name; } cases[] = {
+                { 0, 0, NULL, NULL },
+                { 1, EINVAL, "denied", "EINVAL" }, { 1, ENOBUFS, "no-descriptors", "ENOBUFS" },
+                { 2, EINVAL, "denied", "EINVAL" }, { 2, ENOMEM, "no-descriptors", "ENOMEM" },
+        };
+
+        for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+                struct conf_rule gid = { .kind = CONF_RULE_GID, .id = UINT32_MAX };
+                struct bench bench;
+
+                bench_load(&bench);
+                bench.rig.conf->frontends[0].deny = (struct conf_rules){ &gid, 1, 1 };
+                bench_start(&bench);
+                if (cases[i].nth)
+                        script_rule(SCRIPT_GETSOCKOPT, SCRIPT_FAIL, cases[i].error, cases[i].nth);
+                bench_connect(&bench, 0);
+                assert_int_equal(bench_sessions(&bench), cases[i].nth ? 0 : 1);
+                if (cases[i].nth) {
+                        assert_true(rig_logged(&bench.rig, cases[i].end));
+                        assert_true(rig_logged(&bench.rig, cases[i].name));
+                        assert_int_equal(atomic_load(&bench.rig.shared.frontends[0].record->denied),
+                                         strcmp(cases[i].end, "denied") == 0);
+                        assert_null(rig_look_empty(&bench.rig));
+                }
+                bench_stop(&bench);
+        }
+}
+
+/* One source has its limits, and they come back. */
+static void sources_are_limited(void **state) {
+        struct bench bench;
+
+        bench_load(&bench);
+        bench.rig.conf->frontends[0].max_per_source = 2;
+        bench_start(&bench);
+        for (int i = 0; i < CLOCK_CLIENTS; i++)
+                bench_connect(&bench, i);
+        assert_int_equal(bench_sessions(&bench), 2);
+        assert_true(rig_logged(&bench.rig, "limited"));
+        assert_int_equal(atomic_load(&bench.rig.shared.frontends[0].record->limited), 1);
+        close(bench.client[0]);
+        close(bench.server[0]);
+        close(bench.client[2]);
+        bench_settle(&bench);
+        assert_int_equal(bench_sessions(&bench), 1);
+        bench_connect(&bench, 0);
+        assert_int_equal(bench_sessions(&bench), 2);
+        bench.client[2] = -1;
+        bench_stop(&bench);
+}
+
+/* What is over the rate waits in the backlog, costs nothing there, and is served as soon as there is a token. */
+static void rate_holds(void **state) {
+        struct bench bench;
+        uint64_t before;
+
+        bench_load(&bench);
+        bench.rig.conf->frontends[0].rate = 2;
+        bench_start(&bench);
+        for (int i = 0; i < CLOCK_CLIENTS; i++)
+                bench_connect(&bench, i);
+        assert_int_equal(bench_sessions(&bench), 2);
+        assert_int_equal(bench.server[2], -1);
+        before = script.work;
+        for (int ms = 10; ms < 500; ms += 70)
+                bench_at(&bench, ms);
+        bench_at(&bench, 499);
+        assert_int_equal(bench_sessions(&bench), 2);
+        assert_int_equal(script.work, before);
+        bench_at(&bench, 500);
+        assert_int_equal(bench_sessions(&bench), 3);
+        bench.server[2] = accept4(bench.listen, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        assert_true(bench.server[2] >= 0);
+        bench_pass(&bench, bench.client[2], bench.server[2]);
+        assert_true(rig_logged(&bench.rig, "over the rate of 2 a second"));
+        bench_stop(&bench);
+}
+
+/* A client that leaves while it waits, and accept() that finds nobody or fails, cost no token. */
+static void rate_is_not_wasted(void **state) {
+        struct bench bench;
+        int first;
+
+        bench_load(&bench);
+        bench.rig.conf->frontends[0].rate = 1;
+        bench_start(&bench);
+        script_rule(SCRIPT_ACCEPT, SCRIPT_FAIL, EMFILE, 1);
+        first = bench_socket(&bench.front);
+        bench_settle(&bench);
+        assert_int_equal(bench_sessions(&bench), 0);
+        bench_at(&bench, 100);
+        assert_int_equal(bench_sessions(&bench), 1);
+        bench.client[0] = bench_socket(&bench.front);
+        bench_at(&bench, 1099);
+        assert_int_equal(bench_sessions(&bench), 1);
+        bench_at(&bench, 1100);
+        assert_int_equal(bench_sessions(&bench), 2);
+        close(first);
+        bench_stop(&bench);
+}
+
+/* Sends so many bytes, as they fit, and counts what comes out at the other end by that time. */
+static size_t bench_stream(struct bench *bench, size_t *left, int64_t until_ms) {
+        static char buf[65536];
+        int64_t now = script.now_ms - RIG_START_MS;
+        size_t got = 0;
+        ssize_t n;
+
+        for (; now <= until_ms; now++) {
+                bench_at(bench, now);
+                do {
+                        n = *left ? send(bench->client[0], buf, *left < sizeof(buf) ? *left : sizeof(buf), MSG_NOSIGNAL)
+                                  : 0;
+                        *left -= n > 0 ? (size_t)n : 0;
+                        bench_settle(bench);
+                        for (ssize_t m; (m = recv(bench->server[0], buf, sizeof(buf), 0)) > 0;)
+                                got += (size_t)m;
+                        bench_settle(bench);
+                } while (n > 0);
+        }
+        return got;
+}
+
+/* Another limit, as a reload brings: then every session has a turn. */
+static void bench_limit(struct bench *bench, uint64_t rate) {
+        bench->rig.shared.frontends[0].bytes[SESSION_CLIENT] = bucket_limit(rate, 65536);
+        loop_ready(&bench->rig.env->loop, 0);
+}
+
+/* The burst at once, then the rate to the byte; a limit that is lifted or lowered counts from then on. */
+static void bytes_are_limited(void **state) {
+        struct bench bench;
+        size_t left = 10000000, got, before;
+        uint64_t calls;
+
+        bench_load(&bench);
+        bench.rig.conf->frontends[0].upload_rate = 1000000;
+        bench_start(&bench);
+        bench_connect(&bench, 0);
+        got = bench_stream(&bench, &left, 0);
+        assert_int_equal(got, 250000);
+        got += bench_stream(&bench, &left, 1000);
+        assert_int_equal(got, 250000 + 1000000);
+        /* A step of tokens is less than a buffer here, and a few calls move it. */
+        calls = script.work;
+        got += bench_stream(&bench, &left, 2000);
+        assert_int_equal(got, 250000 + 2000000);
+        assert_true(script.work - calls < 50 * 16);
+
+        bench_limit(&bench, 100000);
+        before = got;
+        got += bench_stream(&bench, &left, 3000);
+        assert_in_range(got - before, 98000, 102000);
+        bench_limit(&bench, 0);
+        got += bench_stream(&bench, &left, 3030);
+        assert_int_equal(left, 0);
+        assert_int_equal(got, 10000000);
+        bench_stop(&bench);
+}
+
+/* With a lot to move at each step, it moves by splice. */
+static void limited_bulk_is_spliced(void **state) {
+        struct bench bench;
+        size_t left = 20000000, got;
+        uint64_t copied, spliced;
+
+        bench_load(&bench);
+        bench.rig.conf->frontends[0].upload_rate = 20000000;
+        bench_start(&bench);
+        bench_connect(&bench, 0);
+        got = bench_stream(&bench, &left, 100);
+        copied = script.calls[SCRIPT_RECVMSG];
+        spliced = script.calls[SCRIPT_SPLICE_IN];
+        got += bench_stream(&bench, &left, 500);
+        assert_int_equal(got, 5000000 + 10000000);
+        assert_true(script.calls[SCRIPT_SPLICE_IN] - spliced >= 20);
+        assert_true(script.calls[SCRIPT_RECVMSG] - copied <= 4);
+        bench_stop(&bench);
+}
+
+/* Neither side is idle while we are the ones who wait.  When there turns out to be nothing, it was. */
+static void limited_is_not_idle(void **state) {
+        struct bench bench;
+        size_t left = 65536 + 5, got;
+
+        bench_load(&bench);
+        bench.rig.conf->frontends[0].upload_rate = 1;
+        bench.rig.conf->frontends[0].timeouts.client = bench.rig.conf->frontends[0].timeouts.client_fin = 300;
+        bench.rig.conf->backends[0].timeouts.server = bench.rig.conf->backends[0].timeouts.server_fin = 300;
+        bench_start(&bench);
+        bench_connect(&bench, 0);
+        got = bench_stream(&bench, &left, 2999);
+        assert_int_equal(got, 65536 + 2);
+        got = bench_stream(&bench, &left, 5000);
+        assert_int_equal(got, 3);
+        bench_ends_at(&bench, 6000, "timeout");
+        bench_stop(&bench);
+}
+
 /* A loop that cannot wait says so, and what it held can still be given back. */
 static void waiting_fails(void **state) {
         struct bench bench;
@@ -370,6 +571,9 @@ int main(void) {
                 cmocka_unit_test(session_timeout), cmocka_unit_test(connect_timeout), cmocka_unit_test(backlog_frees),
                 cmocka_unit_test(no_timeout_is_for_ever), cmocka_unit_test(silent_and_deaf),
                 cmocka_unit_test(accept_pauses), cmocka_unit_test(accept_goes_on), cmocka_unit_test(limit_holds),
+                cmocka_unit_test(unknown_peers_are_denied), cmocka_unit_test(sources_are_limited),
+                cmocka_unit_test(rate_holds), cmocka_unit_test(rate_is_not_wasted), cmocka_unit_test(bytes_are_limited),
+                cmocka_unit_test(limited_bulk_is_spliced), cmocka_unit_test(limited_is_not_idle),
                 cmocka_unit_test(waiting_fails),
         };
 

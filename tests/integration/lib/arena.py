@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: ISC
 """The arena of a running proxy, to be looked at and damaged; as in src/engine/arena.h and src/session/session.h."""
 import os
+import signal
 import struct
 
 from lib import proxy, tap
@@ -54,3 +55,15 @@ def rest(running):
     """Waits until no session is in a critical window: its last bytes have arrived before the worker notes that they have."""
     view = Arena(running)
     proxy.wait_for(lambda: not any(record[BUSY] for record in view.records().values()), "all sessions to be at rest")
+
+
+def kill_worker(running):
+    """Kills the worker at a moment when no session is in a critical window, and waits until the next one is ready."""
+    view = Arena(running)
+    worker = running.worker()
+    said = len(running.log())
+    while proxy.freeze(worker) and any(record[BUSY] for record in view.records().values()):
+        os.kill(worker, signal.SIGCONT)
+    os.kill(worker, signal.SIGKILL)
+    running.wait_worker(worker)
+    running.wait_log(r"worker \d+ \(PID \d+\) is ready", after=said)

@@ -14,6 +14,7 @@
 #include "script.h"
 #include "session/accept.h"
 #include "session/access.h"
+#include "session/relay.h"
 #include "worker/shared.h"
 #include "worker/slots.h"
 
@@ -126,6 +127,9 @@ static int rig_timed(struct rig *rig, uint32_t index) {
 
         if (session->until_ms && when > session->until_ms)
                 return 0;
+        for (unsigned side = 0; side < SESSION_SIDES; side++)
+                if (session->direction[side].held && when > relay_resume_ms(rig->env, session, side))
+                        return 0;
         return !session->close_ms || when <= session->close_ms;
 }
 
