@@ -10,8 +10,8 @@ PACKAGES_BUILD="autoconf automake gcc libc6-dev libcap-ng-dev libconfuse-dev lib
 # To show it at work.
 PACKAGES_DEMO="iperf3 python3"
 # To test it: the unit test library and what measures the sources, checks of the manual and of the unit, what
-# "make dist" packs with, and the real clients and servers of the integration tests.
-PACKAGES_TEST="libcmocka-dev universal-ctags mandoc systemd xz-utils
+# "make dist" packs with, the fuzzer, and the real clients and servers of the integration tests.
+PACKAGES_TEST="libcmocka-dev universal-ctags mandoc systemd xz-utils clang libclang-rt-14-dev
         curl iproute2 nginx postgresql procps redis-server redis-tools wrk"
 # Of these, the ones that start a service when they are installed.  Tests start their own.
 SERVICES="nginx postgresql redis-server"

@@ -52,6 +52,24 @@ AC_DEFUN([SPLICED_SANITIZERS], [
   AC_SUBST([SPLICED_SANITIZERS], [$spliced_sanitizers])
 ])
 
+# Targets of tests/fuzz with libFuzzer, by "make fuzz"; the rest is built as ever.
+AC_DEFUN([SPLICED_FUZZING], [
+  AC_ARG_ENABLE([fuzzing],
+    [AS_HELP_STRING([--enable-fuzzing], [build fuzz targets with libFuzzer; needs CC=clang])],
+    [], [enable_fuzzing=no])
+  FUZZ_FLAGS=
+  AS_IF([test "$enable_fuzzing" = yes], [
+    # A program of its own has a main, and libFuzzer too: only compiling and the library's presence can be tried.
+    SPLICED_TRY_FLAG([FUZZ_FLAGS], [-fsanitize=fuzzer-no-link,address,undefined])
+    AS_IF([test -z "$FUZZ_FLAGS"],
+      [AC_MSG_ERROR([this compiler has no libFuzzer: install clang and configure with CC=clang])])
+    FUZZ_FLAGS="-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g"
+    FUZZ_FLAGS="$FUZZ_FLAGS -U_FORTIFY_SOURCE"
+  ])
+  AC_SUBST([FUZZ_FLAGS])
+  AM_CONDITIONAL([FUZZING], [test "$enable_fuzzing" = yes])
+])
+
 AC_DEFUN([SPLICED_COVERAGE], [
   AC_ARG_ENABLE([coverage], [AS_HELP_STRING([--enable-coverage], [build for gcov])], [], [enable_coverage=no])
   AS_IF([test "$enable_coverage" = yes], [

@@ -290,8 +290,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_good), cmocka_unit_test(test_message_behind),
                 cmocka_unit_test(test_bad_extensions), cmocka_unit_test(test_bad_head),
-                cmocka_unit_test(test_first_bytes),
-                cmocka_unit_test(test_limits),
+                cmocka_unit_test(test_first_bytes), cmocka_unit_test(test_limits),
         };
 
         return cmocka_run_group_tests_name("net_client_hello", tests, NULL, NULL);
