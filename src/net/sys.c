@@ -35,6 +35,14 @@ int sys_connect(int fd, const struct sockaddr *sa, socklen_t len) {
         return connect(fd, sa, len) < 0 ? (errno == EINTR ? -EINPROGRESS : -errno) : 0;
 }
 
+int sys_getsockname(int fd, struct sockaddr *sa, socklen_t *len) {
+        return getsockname(fd, sa, len) < 0 ? -errno : 0;
+}
+
+int sys_getpeername(int fd, struct sockaddr *sa, socklen_t *len) {
+        return getpeername(fd, sa, len) < 0 ? -errno : 0;
+}
+
 int sys_shutdown(int fd, int how) {
         return shutdown(fd, how) < 0 ? -errno : 0;
 }
@@ -62,6 +70,10 @@ ssize_t sys_recvmsg(int fd, struct msghdr *message, int flags) {
 
 ssize_t sys_send(int fd, const void *buf, size_t len, int flags) {
         return SYS_RETRY(send(fd, buf, len, flags | MSG_DONTWAIT | MSG_NOSIGNAL));
+}
+
+ssize_t sys_read(int fd, void *buf, size_t len) {
+        return SYS_RETRY(read(fd, buf, len));
 }
 
 ssize_t sys_write(int fd, const void *buf, size_t len) {

@@ -17,6 +17,8 @@ int sys_accept(int fd, struct sockaddr *sa, socklen_t *len);
 int sys_socket(int domain, int type, int protocol);
 int sys_bind(int fd, const struct sockaddr *sa, socklen_t len);
 int sys_connect(int fd, const struct sockaddr *sa, socklen_t len);
+int sys_getsockname(int fd, struct sockaddr *sa, socklen_t *len);
+int sys_getpeername(int fd, struct sockaddr *sa, socklen_t *len);
 int sys_shutdown(int fd, int how);
 int sys_close(int fd);
 int sys_getsockopt(int fd, int level, int name, void *value, socklen_t *len);
@@ -24,6 +26,7 @@ int sys_setsockopt(int fd, int level, int name, const void *value, socklen_t len
 ssize_t sys_recv(int fd, void *buf, size_t len, int flags);
 ssize_t sys_recvmsg(int fd, struct msghdr *message, int flags);
 ssize_t sys_send(int fd, const void *buf, size_t len, int flags);
+ssize_t sys_read(int fd, void *buf, size_t len);
 ssize_t sys_write(int fd, const void *buf, size_t len);
 
 /* Both with SPLICE_F_MOVE | SPLICE_F_NONBLOCK. */

@@ -9,6 +9,8 @@
 #include "net/sys.h"
 #include "session/access.h"
 #include "session/close.h"
+#include "session/header.h"
+#include "session/preface.h"
 
 #define ACCEPT_BATCH 32         /* connections in a row, before others have their turn */
 #define ACCEPT_LAST 4096        /* connections that a listener still serves when it closes */
@@ -163,6 +165,16 @@ static void accept_note_client(struct session *session, const struct sockaddr_st
         }
 }
 
+/* Where the preface begins, by the config that the session came in with. */
+static void accept_begin_preface(struct env *env, const struct env_listener *listener, struct session *session) {
+        if (!listener->conf->accept_proxy)
+                session->stage = PREFACE_ADMIT;
+        else if (header_may_come(env, listener, session))
+                session->stage = PREFACE_HEADER;
+        else
+                session->stage = PREFACE_REFUSED;
+}
+
 /* Gives a fresh connection its record.  The record exists before anything else can happen to the descriptor. */
 static struct session *accept_record(struct env *env, uint32_t listener, int fd, const struct sockaddr_storage *sa) {
         struct env_shared *shared = env->shared;
@@ -181,7 +193,8 @@ static struct session *accept_record(struct env *env, uint32_t listener, int fd,
                 .thread = (uint16_t)accept_choose_thread(env),
                 .listener = (uint16_t)listener,
                 .frontend = (uint16_t)frontend,
-                .backend = SESSION_NO_BACKEND,
+                .backend = shared->frontends[frontend].backend == ARENA_NONE
+                                   ? SESSION_NO_BACKEND : (uint16_t)shared->frontends[frontend].backend,
                 .server = SESSION_NO_SERVER,
                 .end = ACCESS_END_N,
         };
@@ -193,6 +206,7 @@ static struct session *accept_record(struct env *env, uint32_t listener, int fd,
         direction_init(&session->direction[SESSION_CLIENT], env->loop.now_ms);
         direction_init(&session->direction[SESSION_SERVER], env->loop.now_ms);
         accept_note_client(session, sa);
+        accept_begin_preface(env, &shared->listeners[listener], session);
         atomic_fetch_add(&shared->threads[session->thread].sessions, 1);
         atomic_signal_fence(memory_order_seq_cst);
         session->state = LIFE_ACCEPTED;

@@ -9,7 +9,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 
-_Static_assert(sizeof(struct access_record) <= LOG_RECORD_MAX, "a record fits into the log");
+_Static_assert(sizeof(struct access_record) + ACCESS_SNI_LEN + 1 <= LOG_RECORD_MAX, "a record fits into the log");
 _Static_assert(ACCESS_LINE_MAX <= LOG_RECORD_LINE_MAX, "a line fits into the log");
 
 /* Budgets in finished bytes: 51 names tried and everything else make less than ACCESS_LINE_MAX. */
@@ -61,9 +61,19 @@ static unsigned access_n_tried(const struct access_record *record) {
 }
 
 void access_write(struct log *log, const struct access_record *record) {
-        size_t len = offsetof(struct access_record, tried) + access_n_tried(record) * sizeof(record->tried[0]);
+        size_t len = offsetof(struct access_record, tried) + access_n_tried(record) * sizeof(record->tried[0]), more;
+        union { struct access_record record; char bytes[LOG_RECORD_MAX]; } copy;
 
-        log_record(log, access_format, record, len);
+        if (!record->sni) {
+                log_record(log, access_format, record, len);
+                return;
+        }
+        memcpy(&copy, record, len);
+        copy.record.sni_at = (uint16_t)len;
+        more = strnlen(record->sni, ACCESS_SNI_LEN);
+        memcpy(copy.bytes + len, record->sni, more);
+        copy.bytes[len + more] = '\0';
+        log_record(log, access_format, &copy, len + more + 1);
 }
 
 /*
@@ -177,7 +187,8 @@ static void access_who(struct access_line *line, const struct access_record *rec
         access_string(line, "backend", record->backend, ACCESS_NAME_MAX);
         access_string(line, "server", record->server, ACCESS_NAME_MAX);
         access_string(line, "address", access_address(&record->address, address), ACCESS_ADDRESS_MAX);
-        access_string(line, "sni", record->sni, ACCESS_SNI_MAX);
+        access_string(line, "sni", record->sni_at ? (const char *)record + record->sni_at : record->sni,
+                      ACCESS_SNI_MAX);
 }
 
 static void access_what(struct access_line *line, const struct access_record *record) {

@@ -31,6 +31,8 @@ const char *access_end_name(enum access_end end);
 /* Tries of one session: the first and 50 retries. */
 #define ACCESS_TRIED_MAX 51
 
+#define ACCESS_SNI_LEN 255
+
 /* The client, as far as the log tells: its family, and for IP its address and port. */
 union access_client {
         struct sockaddr sa;             /* AF_UNSPEC: not known (null), AF_UNIX: "unix" */
@@ -39,8 +41,8 @@ union access_client {
 };
 
 /*
- * What a line is made from.  Strings are not copied: they live until log_stop(), as names in the config do.
- * A zeroed record is valid; -1 and NULL are null in the log.
+ * What a line is made from.  Strings are not copied (but sni, which is the client's): they live until log_stop(), as
+ * names in the config do.  A zeroed record is valid; -1 and NULL are null in the log.
  */
 struct access_record {
         int64_t wall_ms;                /* clock_wall_ms() at the end */
@@ -49,7 +51,7 @@ struct access_record {
         const char *listener;           /* as written */
         const char *backend;
         const char *server;             /* the last tried */
-        const char *sni;
+        const char *sni;                /* ACCESS_SNI_LEN bytes at most */
         union access_client client;
         struct addr address;            /* the server's; len 0: null */
         uint64_t bytes_up, bytes_down;
@@ -60,6 +62,7 @@ struct access_record {
         uint8_t has_creds;              /* uid, gid and pid are known */
         uint8_t end;                    /* enum access_end */
         uint8_t n_tried;
+        uint16_t sni_at;                /* set by access_write(): where the copy of sni lies in this record's bytes */
         int32_t error;                  /* errno; 0: null */
         uint32_t retries;
         const char *tried[ACCESS_TRIED_MAX];    /* n_tried of them, in order; none: null.  Only these are copied */

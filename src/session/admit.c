@@ -10,6 +10,7 @@
 #include "net/sys.h"
 #include "session/access.h"
 #include "session/close.h"
+#include "session/peer.h"
 
 #define ADMIT_LOG_MS 5000       /* between lines about clients that are turned away, for each frontend */
 #define ADMIT_BYTES_BURST_MS 250
@@ -75,29 +76,9 @@ static int admit_refuse(struct env *env, struct session *session, unsigned end, 
         return 0;
 }
 
-/* Supplementary groups of the socket's peer: in the thread's scratch buffer, or *memory where they are too many. */
-static int admit_groups(struct env *env, const struct session *session, struct acl_client *client, uint32_t **memory) {
-        socklen_t len = sizeof(env->scratch);
-        void *buf = env->scratch;
-        int r = sys_getsockopt(session->fd[SESSION_CLIENT], SOL_SOCKET, SO_PEERGROUPS, buf, &len);
-
-        if (r == -ERANGE) {
-                buf = *memory = malloc(len);
-                if (!buf)
-                        return -ENOMEM;
-                r = sys_getsockopt(session->fd[SESSION_CLIENT], SOL_SOCKET, SO_PEERGROUPS, buf, &len);
-        }
-        if (r < 0)
-                return r;
-        client->groups = buf;
-        client->n_groups = len / sizeof(*client->groups);
-        return 0;
-}
-
 static int admit_peer(const struct session *session, struct acl_client *client) {
         struct ucred creds;
-        socklen_t len = sizeof(creds);
-        int r = sys_getsockopt(session->fd[SESSION_CLIENT], SOL_SOCKET, SO_PEERCRED, &creds, &len);
+        int r = peer_ids(session, &creds);
 
         if (r < 0)
                 return r;
@@ -149,7 +130,7 @@ int admit_client(struct env *env, struct session *session) {
         if (is_unix && (acl_asks_ids(&frontend->acl) || client.family == AF_UNIX))
                 r = admit_peer(session, &client);
         if (r >= 0 && is_unix && acl_asks_groups(&frontend->acl))
-                r = admit_groups(env, session, &client, &groups);
+                r = peer_groups(env, session, &client.groups, &client.n_groups, &groups);
         allowed = r >= 0 && acl_allows(&frontend->acl, &client);
         free(groups);
         if (r < 0)

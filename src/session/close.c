@@ -12,7 +12,9 @@
 #include "session/access.h"
 #include "session/admit.h"
 #include "session/deadline.h"
+#include "session/header.h"
 #include "session/pick.h"
+#include "session/preface.h"
 
 #define CLOSE_LOOK_MAX_MS 20
 
@@ -68,9 +70,8 @@ static void close_tcp_info(int fd, int64_t *rtt_us, int64_t *retrans) {
         *retrans = info.tcpi_total_retrans;
 }
 
-static void close_log_client(const struct session *session, struct access_record *record) {
+static void close_log_client(const struct env *env, const struct session *session, struct access_record *record) {
         struct ucred creds;
-        socklen_t len = sizeof(creds);
 
         switch (session->client_family) {
         case AF_INET:
@@ -83,7 +84,7 @@ static void close_log_client(const struct session *session, struct access_record
                 break;
         default:
                 record->client.sa.sa_family = AF_UNIX;
-                if (sys_getsockopt(session->fd[SESSION_CLIENT], SOL_SOCKET, SO_PEERCRED, &creds, &len) < 0)
+                if (header_client_ids(env, session, &creds) < 0)
                         return;
                 record->has_creds = 1;
                 record->uid = creds.uid;
@@ -122,11 +123,11 @@ static void close_log(struct env *env, const struct session *session) {
         record.session = session->id;
         record.frontend = frontend->name;
         record.listener = env->shared->listeners[session->listener].record->text;
-        if (session->backend != SESSION_NO_BACKEND)
+        if (session->stage == PREFACE_DONE)
                 record.backend = env_backend(env, session)->conf->name;
         if (session->rare != ARENA_NONE && env->shared->rares[session->rare].sni[0])
                 record.sni = env->shared->rares[session->rare].sni;
-        close_log_client(session, &record);
+        close_log_client(env, session, &record);
         close_log_servers(env, session, &record);
         record.bytes_up = session->direction[SESSION_CLIENT].bytes;
         record.bytes_down = session->direction[SESSION_SERVER].bytes;

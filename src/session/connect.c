@@ -8,6 +8,7 @@
 #include "session/access.h"
 #include "session/close.h"
 #include "session/deadline.h"
+#include "session/header.h"
 #include "session/pick.h"
 #include "session/relay.h"
 
@@ -36,6 +37,13 @@ static enum life_event connect_failed(struct env *env, struct session *session, 
         return LIFE_FAILED;
 }
 
+/* The connection is there.  The server's header goes out before anything else, or it is as if there were none. */
+static enum life_event connect_done(struct env *env, struct session *session) {
+        int r = session->greeting ? header_send(env, session) : 0;
+
+        return r < 0 ? connect_failed(env, session, -r) : LIFE_CONNECTED;
+}
+
 /* Connects s->fd[SESSION_SERVER] to the address, and has the outcome watched. */
 static enum life_event connect_try(struct env *env, struct session *session, const struct addr *address) {
         int fd = session->fd[SESSION_SERVER], r, pending;
@@ -61,7 +69,7 @@ static enum life_event connect_try(struct env *env, struct session *session, con
                        session_key(env_index(env, session), session->generation, SESSION_SERVER));
         if (r < 0)
                 return connect_failed(env, session, -r);
-        return pending ? LIFE_PENDING : LIFE_CONNECTED;
+        return pending ? LIFE_PENDING : connect_done(env, session);
 }
 
 /* Binds to the server's `source`, leaving the port to connect, which can share it among destinations (ip(7)). */
@@ -89,6 +97,18 @@ static enum life_event connect_no_socket(struct env *env, struct session *sessio
         return LIFE_KILL;
 }
 
+/* The version of a server's header, kept in the record: the server may be in no config when the connection is there. */
+static uint8_t connect_greeting(enum conf_send_proxy send_proxy) {
+        switch (send_proxy) {
+        case CONF_SEND_PROXY_V1:
+                return 1;
+        case CONF_SEND_PROXY_V2:
+                return 2;
+        default:
+                return 0;
+        }
+}
+
 enum life_event connect_start(struct env *env, struct session *session) {
         const struct conf_server *server = env_server(env, session)->conf;
         const struct addr *address = &env->address;
@@ -98,6 +118,7 @@ enum life_event connect_start(struct env *env, struct session *session) {
         session->phase_ms = env->loop.now_ms;
         session->pause_ms = 0;
         session->until_ms = 0;
+        session->greeting = connect_greeting(server->send_proxy);
         fd = sys_socket(family, SOCK_STREAM, sockopt_protocol(family, &server->sockopts));
         if (fd < 0)
                 return connect_no_socket(env, session, -fd);
@@ -146,7 +167,7 @@ enum life_event connect_resume(struct env *env, struct session *session) {
         /* connect(2) asked again says how the first attempt stands. */
         r = sys_connect(session->fd[SESSION_SERVER], &address.sa, address.len);
         if (r == 0 || r == -EISCONN)
-                return LIFE_CONNECTED;
+                return connect_done(env, session);
         if (r == -EINPROGRESS || r == -EALREADY)
                 return LIFE_PENDING;
         return connect_failed(env, session, -r);
@@ -159,7 +180,7 @@ enum life_event connect_event(struct env *env, struct session *session, uint32_t
 
         /* Writable and nothing else: the kernel says so of a connected socket alone. */
         if (!(events & (POLLER_ERR | POLLER_HUP)))
-                return (events & POLLER_OUT) ? LIFE_CONNECTED : LIFE_NOTHING;
+                return (events & POLLER_OUT) ? connect_done(env, session) : LIFE_NOTHING;
         r = sys_getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len);
         /* A server that said something before it reset the connection was there: its bytes count. */
         if (r >= 0 && error && (events & POLLER_IN) && sys_recv(fd, &byte, 1, MSG_PEEK) > 0) {

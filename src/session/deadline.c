@@ -81,7 +81,7 @@ static struct deadline deadline_nearest(const struct env *env, const struct sess
         if (session->close_ms)
                 deadline_consider(&nearest, session->close_ms, 0, DEADLINE_CLOSE);
         if (session->state == LIFE_PREFACE)
-                deadline_consider(&nearest, session->accepted_ms, env_frontend_conf(env, session)->timeouts.preface,
+                deadline_consider(&nearest, session->phase_ms, env_frontend_conf(env, session)->timeouts.preface,
                                   DEADLINE_PREFACE);
         if (session->state == LIFE_QUEUED)
                 deadline_consider(&nearest, session->phase_ms - session->queue_ms,

@@ -71,6 +71,7 @@ struct env_listener {
         uint32_t frontend;                      /* slot */
         int family;
         int accepted_options;                   /* accepted sockets need options of their own */
+        struct acl proxy_from;                  /* who may send a PROXY header */
         _Atomic int full;                       /* stands still at a limit; whoever ends a session takes it up again */
 };
 
@@ -153,6 +154,7 @@ struct env {
         struct addr address;                    /* of the server that was picked last */
         struct log_limit accept_limit;          /* lines about accept that failed */
         struct log_limit socket_limit;          /* lines about sockets to servers that could not be made */
+        struct log_limit header_limit;          /* lines about PROXY headers that were wrong */
         struct log_limit *server_limits;        /* lines about failed connects, by server slot */
         struct env_admit_limits *admit_limits;  /* by frontend slot */
         char scratch[DIRECTION_SCRATCH];        /* bytes in flight, only while a handler runs */

@@ -70,9 +70,9 @@ struct life_step {
 };
 
 /* What a session holds, as bits: what an action acquires and releases. */
-#define LIFE_HOLDS_CLIENT 1u    /* its record, its place in the limits, its client's socket */
+#define LIFE_HOLDS_CLIENT 1u    /* its record, its place in the limits, its client's socket, perhaps that side's pipe */
 #define LIFE_HOLDS_SERVER 2u    /* a place at a server, and the socket to it */
-#define LIFE_HOLDS_PIPES 4u     /* perhaps a pipe for each direction */
+#define LIFE_HOLDS_PIPES 4u     /* perhaps a pipe for each direction: the other one too */
 
 /* The row and column of the table.  Out of range: ILLEGAL. */
 struct life_step life_step(enum life_state state, enum life_event event);

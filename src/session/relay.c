@@ -79,12 +79,6 @@ void relay_lost(struct env *env, struct session *session, unsigned side, int err
         deadline_arm(env, session);
 }
 
-static void relay_busy(struct session *session, uint8_t busy) {
-        atomic_signal_fence(memory_order_seq_cst);
-        *(volatile uint8_t *)&session->busy = busy;
-        atomic_signal_fence(memory_order_seq_cst);
-}
-
 static void relay_take_pipe(struct env *env, struct session *session, unsigned side, enum pipe_class class) {
         uint32_t owner = env_index(env, session) * SESSION_SIDES + side;
 
@@ -165,14 +159,14 @@ static enum life_event relay_peek(struct env *env, struct session *session, unsi
                 relay_read_nothing(env, session, side, n);
                 return LIFE_NOTHING;
         }
-        relay_busy(session, 1);
+        session_busy(session, 1);
         sent = sys_send(session->fd[!side], env->scratch, (size_t)n, 0);
         for (ssize_t left = sent; left > 0; left -= consumed) {
                 consumed = sys_recv(session->fd[side], env->scratch, (size_t)left, 0);
                 if (consumed <= 0)
                         return relay_broken(session, consumed ? (int)-consumed : EIO);
         }
-        relay_busy(session, 0);
+        session_busy(session, 0);
         if (sent > 0)
                 direction_copied(direction, asked, (size_t)sent, (size_t)sent, env->loop.now_ms);
         if (sent == -EAGAIN || (sent >= 0 && sent < n)) {
@@ -201,17 +195,17 @@ static enum life_event relay_copy(struct env *env, struct session *session, unsi
         if (asked > most)
                 asked = most;
 
-        relay_busy(session, 1);
+        session_busy(session, 1);
         n = relay_recv(env, session, side, asked, 0);
         if (n <= 0) {
                 relay_read_nothing(env, session, side, n);
-                relay_busy(session, 0);
+                session_busy(session, 0);
                 return LIFE_NOTHING;
         }
         sent = sys_send(session->fd[!side], env->scratch, (size_t)n, 0);
         if (sent < 0 && sent != -EAGAIN) {
                 relay_lost(env, session, !side, (int)-sent);
-                relay_busy(session, 0);
+                session_busy(session, 0);
                 return LIFE_NOTHING;
         }
         if (sent < 0)
@@ -221,7 +215,7 @@ static enum life_event relay_copy(struct env *env, struct session *session, unsi
                 if (r < 0)
                         return relay_broken(session, -r);
         }
-        relay_busy(session, 0);
+        session_busy(session, 0);
         direction_copied(direction, asked, (size_t)n, (size_t)sent, env->loop.now_ms);
         return LIFE_NOTHING;
 }
@@ -276,11 +270,11 @@ static void relay_gone(struct env *env, struct session *session, unsigned side) 
         int error = 0;
         socklen_t len = sizeof(error);
 
-        relay_busy(session, 1);
+        session_busy(session, 1);
         if (sys_getsockopt(session->fd[side], SOL_SOCKET, SO_ERROR, &error, &len) < 0 || !error)
                 error = ECONNRESET;
         relay_lost(env, session, side, error);
-        relay_busy(session, 0);
+        session_busy(session, 0);
 }
 
 static enum life_event relay_fin(struct env *env, struct session *session, unsigned side) {
@@ -442,10 +436,10 @@ enum life_event relay_event(struct env *env, struct session *session, unsigned s
          * report it only after all that came before it.)
          */
         if (events & POLLER_ERR) {
-                relay_busy(session, 1);
+                session_busy(session, 1);
                 if (sys_getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error)
                         relay_lost(env, session, side, error);
-                relay_busy(session, 0);
+                session_busy(session, 0);
         }
         return relay_move(env, session);
 }

@@ -27,24 +27,10 @@ static int route_has_user(const struct route_client *client, uint32_t uid) {
         return client->has_ids && client->uid == uid;
 }
 
-static int route_rule(const struct conf_rule *rule, const struct route_client *client) {
-        switch (rule->kind) {
-        case CONF_RULE_NETWORK:
-                return route_in_network(rule, client);
-        case CONF_RULE_UNIX:
-                return client->family == AF_UNIX;
-        case CONF_RULE_UID:
-                return route_has_user(client, rule->id);
-        case CONF_RULE_GID:
-                return route_has_group(client, rule->id);
-        default:
-                return 0;
-        }
-}
-
-int route_named(const struct conf_rules *rules, const struct route_client *client) {
+/* Rules of routes are networks alone. */
+static int route_from(const struct conf_rules *rules, const struct route_client *client) {
         for (size_t i = 0; i < rules->n; i++)
-                if (route_rule(&rules->list[i], client))
+                if (route_in_network(&rules->list[i], client))
                         return 1;
         return 0;
 }
@@ -91,7 +77,7 @@ static int route_by_gid(const struct conf_ids *ids, const struct route_client *c
 
 /* What can be told of a client before it has said anything. */
 static int route_by_peer(const struct conf_route *route, const struct route_client *client) {
-        return (!route->from.given || route_named(&route->from, client)) &&
+        return (!route->from.given || route_from(&route->from, client)) &&
                (!route->uid.n || route_by_uid(&route->uid, client)) &&
                (!route->gid.n || route_by_gid(&route->gid, client));
 }
@@ -115,4 +101,11 @@ int route_match(const struct conf_route *routes, size_t n, const struct route_cl
                         return (int)i;
         }
         return ROUTE_NONE;
+}
+
+int route_asks_groups(const struct conf_route *routes, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                if (routes[i].gid.n)
+                        return 1;
+        return 0;
 }

@@ -8,7 +8,7 @@
 
 #include "conf/conf.h"
 
-/* Which route of a frontend takes a client, and whether a list of rules names it.  Pure: no system call, no memory. */
+/* Which route of a frontend takes a client.  Pure: no system call, no memory. */
 
 enum route_hello {
         ROUTE_HELLO_AWAITED,            /* the client has not said enough */
@@ -39,7 +39,7 @@ struct route_client {
  */
 int route_match(const struct conf_route *routes, size_t n, const struct route_client *client);
 
-/* Whether one of the rules names the client.  Users and groups by name name nobody before they were looked up. */
-int route_named(const struct conf_rules *rules, const struct route_client *client);
+/* Whether a route asks for the peer's groups. */
+int route_asks_groups(const struct conf_route *routes, size_t n);
 
 #endif

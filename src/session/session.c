@@ -43,6 +43,12 @@ void session_note_end(struct session *session, unsigned end, int error) {
         session->error = (int16_t)error;
 }
 
+void session_busy(struct session *session, uint8_t busy) {
+        atomic_signal_fence(memory_order_seq_cst);
+        *(volatile uint8_t *)&session->busy = busy;
+        atomic_signal_fence(memory_order_seq_cst);
+}
+
 void session_forget_server(struct session *session) {
         struct direction *down = &session->direction[SESSION_SERVER];
 
@@ -127,7 +133,7 @@ static int session_client_left(struct session *session, uint32_t events) {
                 session_note_end(session, ACCESS_CLIENT_RESET, error);
                 return 1;
         }
-        if (!(events & POLLER_HUP) || sys_recv(fd, &byte, 1, MSG_PEEK) > 0)
+        if (!(events & POLLER_HUP) || session->direction[SESSION_CLIENT].piped || sys_recv(fd, &byte, 1, MSG_PEEK) > 0)
                 return 0;
         session_note_end(session, ACCESS_CLIENT_FIN, 0);
         return 1;

@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <stdint.h>
 
+#include "net/proxy_header.h"
 #include "session/direction.h"
 #include "session/life.h"
 
@@ -23,7 +24,7 @@ enum session_side { SESSION_CLIENT, SESSION_SERVER, SESSION_SIDES };
 #define SESSION_DEAF(side) (64u << (side))      /* that side has closed and takes nothing any more */
 
 #define SESSION_NO_SERVER UINT16_MAX
-#define SESSION_NO_BACKEND UINT16_MAX   /* before the preface has said which */
+#define SESSION_NO_BACKEND UINT16_MAX   /* before the preface has said which, in a frontend without a default */
 
 struct session {
         /* What a message touches. */
@@ -46,7 +47,7 @@ struct session {
         uint16_t thread;
         uint16_t listener;              /* slots, which outlive the config that named them */
         uint16_t frontend;
-        uint16_t backend;               /* or SESSION_NO_BACKEND */
+        uint16_t backend;               /* before the preface is done the frontend's default, or SESSION_NO_BACKEND */
         uint16_t server;                /* or SESSION_NO_SERVER */
         uint16_t tried;                 /* servers tried before the present one */
         uint16_t round;                 /* of these, before the present round began */
@@ -58,7 +59,8 @@ struct session {
         struct in6_addr client;         /* an IPv4 address in its first four bytes */
         uint32_t stamp;                 /* generation once more: with a damaged one events would be taken for stale */
         uint8_t stage;                  /* enum preface_stage: what of the preface is done */
-        uint8_t unused[3];
+        uint8_t greeting;               /* version of the PROXY header that the server is to get; 0: none */
+        uint8_t unused[2];
         int64_t paid_ns[SESSION_SIDES]; /* upload-rate, download-rate: a token bucket, by the side that is read */
 } __attribute__((aligned(64)));
 
@@ -69,12 +71,7 @@ _Static_assert(sizeof(struct session) <= 256, "a session record has 256 bytes at
 #define SESSION_SNI_SIZE 256
 struct session_rare {
         uint16_t server[SESSION_TRIES]; /* slots of the servers that were tried, in order; session.tried of them */
-        uint16_t local_port;            /* where the client wanted to go, as a PROXY header said; network order */
-        struct in6_addr local;          /* an IPv4 address in its first four bytes */
-        uint16_t local_family;          /* AF_UNSPEC: not said */
-        uint8_t has_creds;              /* a PROXY header gave the client's ids */
-        uint32_t uid, gid;
-        int32_t pid;
+        struct proxy_header header;     /* that the client sent; without a client in it where there was none */
         char sni[SESSION_SNI_SIZE];     /* "": none */
 };
 
@@ -112,6 +109,12 @@ void session_expire(struct env *env, uint32_t index);
  * and it is reset where they are not.
  */
 void session_adopt(struct env *env, struct session *session, int registered, int caught);
+
+/*
+ * Marks the session while bytes are out of the kernel, or what is known of them is not in the record yet: a
+ * process that takes it over finds it so, and resets it.
+ */
+void session_busy(struct session *session, uint8_t busy);
 
 /* What the socket of a server that was given up has signalled says nothing of the next. */
 void session_forget_server(struct session *session);

@@ -282,10 +282,10 @@ static int adopt_rare_valid(const struct env_shared *shared, const struct sessio
 
 /* One is known once the preface is done. */
 static int adopt_backend_valid(const struct env_shared *shared, const struct session *session) {
-        if (session->stage > PREFACE_DONE)
+        if (session->stage > PREFACE_DONE || (session->state > LIFE_PREFACE && session->stage < PREFACE_DONE))
                 return 0;
         if (session->backend == SESSION_NO_BACKEND)
-                return session->stage < PREFACE_DONE && session->state <= LIFE_PREFACE;
+                return session->stage < PREFACE_DONE;
         return session->backend < shared->arena->head->extents[ARENA_BACKENDS].used &&
                shared->backends[session->backend].conf != NULL;
 }
@@ -340,6 +340,7 @@ static void adopt_defuse(struct env_shared *shared, struct session *session) {
         if (session->backend == SESSION_NO_BACKEND ||
             (session->server != SESSION_NO_SERVER && !shared->servers[session->server].conf))
                 session->server = SESSION_NO_SERVER;
+        session->stage = PREFACE_REFUSED;
         session->rare = ARENA_NONE;
         session->tried = session->round = 0;
         session->end = ACCESS_END_N;

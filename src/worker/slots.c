@@ -306,9 +306,30 @@ static int slots_backend(struct env_shared *shared, const struct conf_backend *c
         return r;
 }
 
+static int slots_listener(struct env_shared *shared, const struct conf_listener *conf, uint32_t frontend) {
+        static const struct conf_rules nobody;
+        uint32_t number = slots_listener_find(shared->arena, &conf->addr);
+        struct env_listener *listener;
+        int family = addr_family(&conf->addr);
+
+        /* A drain has closed it. */
+        if (number == ARENA_NONE)
+                return 0;
+        listener = &shared->listeners[number];
+        if (conf->addr.kind == ADDR_FD)
+                family = listener_family(listener->record->fd);
+        listener->conf = conf;
+        listener->frontend = frontend;
+        listener->family = family;
+        listener->accepted_options = sockopt_any(family, &conf->sockopts, SOCKOPT_ACCEPTED);
+        listener->record->frontend = frontend;
+        return conf->proxy_from.given ? acl_init(&listener->proxy_from, &conf->proxy_from, &nobody) : 0;
+}
+
 static int slots_frontend(struct env_shared *shared, const struct conf_frontend *conf, const uint16_t *backends) {
         uint32_t slot = SLOTS_NAMED(shared->arena, ARENA_FRONTENDS, struct env_frontend_record, conf->name);
         struct env_frontend_record *records = arena_slab(shared->arena, ARENA_FRONTENDS);
+        int r = 0;
 
         if (slot == ARENA_NONE)
                 return -ENOSPC;
@@ -323,23 +344,9 @@ static int slots_frontend(struct env_shared *shared, const struct conf_frontend 
         shared->frontends[slot].conf = conf;
         shared->frontends[slot].record = &records[slot];
         shared->frontends[slot].backend = conf->backend == CONF_NO_BACKEND ? ARENA_NONE : backends[conf->backend];
-        for (size_t l = 0; l < conf->n_listeners; l++) {
-                const struct conf_listener *listener = &conf->listeners[l];
-                uint32_t number = slots_listener_find(shared->arena, &listener->addr);
-                int family = addr_family(&listener->addr);
-
-                /* A drain has closed it. */
-                if (number == ARENA_NONE)
-                        continue;
-                if (listener->addr.kind == ADDR_FD)
-                        family = listener_family(shared->listeners[number].record->fd);
-                shared->listeners[number].conf = listener;
-                shared->listeners[number].frontend = slot;
-                shared->listeners[number].family = family;
-                shared->listeners[number].accepted_options = sockopt_any(family, &listener->sockopts, SOCKOPT_ACCEPTED);
-                shared->listeners[number].record->frontend = slot;
-        }
-        return admit_init(&shared->frontends[slot]);
+        for (size_t l = 0; l < conf->n_listeners && r == 0; l++)
+                r = slots_listener(shared, &conf->listeners[l], slot);
+        return r < 0 ? r : admit_init(&shared->frontends[slot]);
 }
 
 /* What a slot that no config names needs for its sessions to go on and be logged, made from its record. */
@@ -438,6 +445,8 @@ void slots_release(struct env_shared *shared) {
                 admit_deinit(&shared->frontends[i]);
                 free(shared->frontends[i].ghost);
         }
+        for (uint32_t i = 0; shared->listeners && i < shared->n_listeners; i++)
+                acl_deinit(&shared->listeners[i].proxy_from);
         for (uint32_t i = 0; shared->servers && i < shared->arena->head->extents[ARENA_SERVERS].used; i++)
                 free(shared->servers[i].ghost);
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "net/proxy_header.h"
 #include "script/flow.h"
 #include "script/rig.h"
 #include "script/script.h"
@@ -31,7 +32,8 @@
 
 static const char faults_config[] =
         "socket { sndbuf = 32K rcvbuf = 256K }\n"
-        "frontend \"f\" { listen \"127.0.0.1:1\" { } backend = \"b\" }\n"
+        "frontend \"f\" { listen \"127.0.0.1:1\" { accept-proxy = on }\n"
+        "route \"r\" { sni = \"a.b\" backend = \"b\" } }\n"
         "backend \"b\" {\n"
         "server \"s0\" { address = \"127.0.0.1:1\" }\n"
         "server \"s1\" { address = \"127.0.0.1:1\" source = \"127.0.0.1\" }\n"
@@ -51,6 +53,8 @@ struct scenario {
         int no_half_close;
         int no_pipes;                   /* none can be had */
         int park;                       /* some sends take a part, so that the rest goes into a pipe */
+        int preface;                    /* the client sends a PROXY header and a ClientHello; the server gets both */
+        int greeting;                   /* the server gets a PROXY header, and the client sends none */
         size_t chunk;                   /* peers send so much at a time; 0: all they can */
         uint64_t rate;                  /* bytes a second in each direction */
         int rules;                      /* who the client is, and how many there are of it, matters */
@@ -70,7 +74,18 @@ static const struct scenario scenarios[] = {
         { .name = "limited bulk", .up = 620000, .down = 620000, .rate = 2000000 },
         { .name = "rules", .up = 500, .down = 500, .rules = 1 },
         { .name = "no half-close", .up = 40000, .down = 0, .server_end = FLOW_FIN_AFTER_EOF, .no_half_close = 1 },
+        { .name = "preface", .up = 500, .down = 500, .preface = 1 },
+        { .name = "preface in parts", .up = 500, .down = 500, .preface = 1, .chunk = 17 },
+        { .name = "preface in parts without pipes", .up = 500, .down = 500, .preface = 1, .chunk = 17,
+          .no_pipes = 1 },
+        { .name = "greeting", .up = 500, .down = 500, .greeting = 1 },
 };
+
+/* A PROXY header of version 2, 28 bytes, as it also has to arrive; and a ClientHello that asks for a.b. */
+static const uint8_t faults_preface[] =
+        "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x0a\0\0\1\x0a\0\0\2\x04\xd2\x01\xbb"
+        "\x16\x03\x01\0\x3b\1\0\0\x37\x03\x03" "0123456789abcdef0123456789ABCDEF"
+        "\0\0\x02\x13\x01\x01\0\0\x0c\0\0\0\x08\0\x06\0\0\x03" "a.b";
 
 struct kind {
         int front_unix, server_unix;
@@ -88,6 +103,8 @@ struct run {
         struct rig rig;
         int listen[2];
         int filler[2][2];               /* connections that fill the servers' backlogs */
+        uint8_t greeting[PROXY_HEADER_SIZE];    /* what the server gets before anything else */
+        size_t greeting_len;
         struct flow client;
         struct flow server[FAULTS_SERVERS];
         unsigned n_servers;
@@ -150,6 +167,41 @@ static int run_accept(struct run *run) {
         return -1;
 }
 
+/* The header that names a client as it was connected. */
+static void run_greeting(struct run *run, int client, const struct addr *front) {
+        struct proxy_header header = { .client = { .kind = ADDR_IP, .len = sizeof(struct sockaddr_un) } };
+
+        assert_int_equal(getsockname(client, &header.client.sa, &header.client.len), 0);
+        if (run->kind->front_unix)
+                header.client.kind = ADDR_UNIX;
+        header.destination = *front;
+        run->greeting_len = proxy_header_format(&header, 2, run->greeting);
+}
+
+/* What comes first on the session beside. */
+static void run_begin_beside(struct run *run, const struct addr *front) {
+        uint8_t buf[PROXY_HEADER_SIZE];
+        size_t want = sizeof(faults_preface) - 1, got = 0;
+        ssize_t n;
+
+        if (run->scenario->greeting) {
+                run_greeting(run, run->peer_client, front);
+                want = run->greeting_len;
+        } else if (run->scenario->preface)
+                assert_int_equal(send(run->peer_client, faults_preface, want, MSG_NOSIGNAL), want);
+        else
+                return;
+        for (int i = 0; i < 300 && got < want; i++) {
+                rig_round(&run->rig);
+                if (run->peer_server < 0)
+                        run->peer_server = run_accept(run);
+                n = run->peer_server < 0 ? -1 : recv(run->peer_server, buf + got, want - got, MSG_DONTWAIT);
+                got += n > 0 ? (size_t)n : 0;
+        }
+        assert_int_equal(got, want);
+        assert_memory_equal(buf, run->scenario->preface ? faults_preface : run->greeting, want);
+}
+
 /* One message each way through the session beside. */
 static void run_ping(struct run *run) {
         char buf[100] = "ping";
@@ -210,6 +262,12 @@ static void run_start(struct run *run, const struct kind *kind, const struct sce
         conf->frontends[0].upload_rate = conf->frontends[0].download_rate = scenario->rate;
         if (scenario->rules)
                 run_rules(&conf->frontends[0]);
+        conf->frontends[0].listeners[0].accept_proxy = scenario->preface;
+        conf->frontends[0].n_routes = scenario->preface != 0;
+        conf->frontends[0].backend = scenario->preface ? CONF_NO_BACKEND : 0;
+        for (int i = 0; i < 2; i++)
+                conf->backends[0].servers[i].send_proxy =
+                        scenario->preface || scenario->greeting ? CONF_SEND_PROXY_V2 : CONF_SEND_PROXY_OFF;
         if (kind->front_unix)
                 rig_name(&conf->frontends[0].listeners[0].addr);
         else
@@ -222,6 +280,7 @@ static void run_start(struct run *run, const struct kind *kind, const struct sce
 
         run->peer_client = run_connect(&front);
         assert_true(run->peer_client >= 0);
+        run_begin_beside(run, &front);
         run_ping(run);
         assert_null(run->wrong);
         for (int side = 0; side < SESSION_SIDES; side++)
@@ -240,6 +299,11 @@ static void run_start(struct run *run, const struct kind *kind, const struct sce
                                      .end = scenario->client_end, .held = scenario->hold != 0, .deaf = scenario->deaf,
                                      .chunk = scenario->chunk };
         assert_true(run->client.fd >= 0);
+        if (scenario->preface) {
+                run->client.head = faults_preface;
+                run->client.head_len = sizeof(faults_preface) - 1;
+        } else if (scenario->greeting)
+                run_greeting(run, run->client.fd, &front);
         script_count_anew();
         for (uint64_t nth = 10; scenario->park && nth <= 20; nth += 5)
                 script_rule(SCRIPT_SEND, SCRIPT_SHORT, 1000, nth);
@@ -266,6 +330,8 @@ static int run_serve(struct run *run) {
                 .fd = fd, .is_unix = run->kind->server_unix, .stream = 1, .other = 0, .total = scenario->down,
                 .window = scenario->window ? 1 : 0, .end = scenario->server_end, .wait_eof = scenario->server_waits,
                 .deaf = scenario->deaf && !run->released, .chunk = scenario->chunk,
+                .other_head = scenario->preface ? faults_preface : run->greeting,
+                .other_len = scenario->preface ? sizeof(faults_preface) - 1 : run->greeting_len,
         };
         return 1;
 }
@@ -536,6 +602,8 @@ static const struct fault faults[] = {
         { SCRIPT_SHUTDOWN, SCRIPT_FAIL, ENOTCONN, 0 }, { SCRIPT_SHUTDOWN, SCRIPT_FAIL, EIO, 0 },
         { SCRIPT_CLOSE, SCRIPT_FAIL, EIO, 1 },
         { SCRIPT_GETSOCKOPT, SCRIPT_FAIL, EINVAL, 0 }, { SCRIPT_GETSOCKOPT, SCRIPT_FAIL, ENOBUFS, 0 },
+        { SCRIPT_GETSOCKNAME, SCRIPT_FAIL, ENOBUFS, 1 },
+        { SCRIPT_GETPEERNAME, SCRIPT_FAIL, ENOTCONN, 1 },
         { SCRIPT_SETSOCKOPT, SCRIPT_FAIL, EINVAL, 1 }, { SCRIPT_SETSOCKOPT, SCRIPT_FAIL, ENOMEM, 1 },
         { SCRIPT_RECV, SCRIPT_FAIL, EAGAIN, 1 }, { SCRIPT_RECV, SCRIPT_FAIL, ECONNRESET, 0 },
         { SCRIPT_RECV, SCRIPT_FAIL, ETIMEDOUT, 0 }, { SCRIPT_RECV, SCRIPT_FAIL, ENOMEM, 0 },
@@ -545,6 +613,8 @@ static const struct fault faults[] = {
         { SCRIPT_SEND, SCRIPT_FAIL, EAGAIN, 1 }, { SCRIPT_SEND, SCRIPT_FAIL, EPIPE, 0 },
         { SCRIPT_SEND, SCRIPT_FAIL, ECONNRESET, 0 }, { SCRIPT_SEND, SCRIPT_FAIL, ENOBUFS, 0 },
         { SCRIPT_SEND, SCRIPT_SHORT, 1, 2 }, { SCRIPT_SEND, SCRIPT_SHORT, 4000, 1 },
+        { SCRIPT_READ, SCRIPT_FAIL, EAGAIN, 0 }, { SCRIPT_READ, SCRIPT_FAIL, EIO, 0 },
+        { SCRIPT_READ, SCRIPT_SHORT, 1, 1 }, { SCRIPT_READ, SCRIPT_ZERO, 0, 0 },
         { SCRIPT_WRITE, SCRIPT_FAIL, EAGAIN, 0 }, { SCRIPT_WRITE, SCRIPT_FAIL, EIO, 0 },
         { SCRIPT_WRITE, SCRIPT_SHORT, 1, 0 },
         { SCRIPT_SPLICE_IN, SCRIPT_FAIL, EAGAIN, 1 }, { SCRIPT_SPLICE_IN, SCRIPT_FAIL, EINVAL, 1 },
@@ -580,8 +650,9 @@ static void faults_report(const struct cell *cell, const struct fault *fault, ui
 static int faults_soft(const struct cell *cell, const struct fault *fault) {
         if (cell->scenario->client_end == FLOW_RESET || cell->scenario->server_end == FLOW_RESET)
                 return 0;
-        /* Without a pipe there is a look first, and after that EAGAIN is no answer. */
-        if (cell->scenario->no_pipes && fault->call == SCRIPT_RECV && fault->what == SCRIPT_FAIL)
+        /* Where there is a look first, EAGAIN after that is no answer. */
+        if ((cell->scenario->no_pipes || cell->scenario->preface) && fault->call == SCRIPT_RECV &&
+            fault->what == SCRIPT_FAIL)
                 return 0;
         return fault->soft && !(fault->call == SCRIPT_SETSOCKOPT && cell->kind->front_unix);
 }

@@ -20,6 +20,8 @@ struct flow {
         int fd;                 /* owned; -1: none */
         int is_unix;
         unsigned stream, other; /* which streams it sends and expects: 0 to 3 */
+        const uint8_t *head, *other_head;       /* what comes before its stream, and before the other's */
+        size_t head_len, head_sent, other_len, other_got;
         size_t total, sent, got;
         size_t window;          /* sends no further than so many bytes beyond what it got; 0: no such limit */
         size_t hold;            /* sends no further than this while it is held */

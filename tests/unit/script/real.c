@@ -9,10 +9,13 @@
 #define sys_shutdown real_shutdown
 #define sys_close real_close
 #define sys_getsockopt real_getsockopt
+#define sys_getsockname real_getsockname
+#define sys_getpeername real_getpeername
 #define sys_setsockopt real_setsockopt
 #define sys_recv real_recv
 #define sys_recvmsg real_recvmsg
 #define sys_send real_send
+#define sys_read real_read
 #define sys_write real_write
 #define sys_splice real_splice
 #define sys_pipe real_pipe

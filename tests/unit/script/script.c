@@ -13,8 +13,9 @@ struct script script;
 static const char *const script_names[SCRIPT_CALLS] = {
         [SCRIPT_ACCEPT] = "accept", [SCRIPT_SOCKET] = "socket", [SCRIPT_BIND] = "bind", [SCRIPT_CONNECT] = "connect",
         [SCRIPT_SHUTDOWN] = "shutdown", [SCRIPT_CLOSE] = "close", [SCRIPT_GETSOCKOPT] = "getsockopt",
+        [SCRIPT_GETSOCKNAME] = "getsockname", [SCRIPT_GETPEERNAME] = "getpeername",
         [SCRIPT_SETSOCKOPT] = "setsockopt", [SCRIPT_LINGER] = "setsockopt(SO_LINGER)", [SCRIPT_RECV] = "recv",
-        [SCRIPT_RECVMSG] = "recvmsg", [SCRIPT_SEND] = "send", [SCRIPT_WRITE] = "write",
+        [SCRIPT_RECVMSG] = "recvmsg", [SCRIPT_SEND] = "send", [SCRIPT_READ] = "read", [SCRIPT_WRITE] = "write",
         [SCRIPT_SPLICE_IN] = "splice to a pipe", [SCRIPT_SPLICE_OUT] = "splice from a pipe", [SCRIPT_PIPE] = "pipe",
         [SCRIPT_PIPE_RESIZE] = "F_SETPIPE_SZ", [SCRIPT_PIPE_SIZE] = "F_GETPIPE_SZ", [SCRIPT_UNSENT] = "SIOCOUTQ",
         [SCRIPT_POLLER_NEW] = "epoll_create", [SCRIPT_POLLER_ADD] = "epoll_ctl(ADD)",
@@ -163,6 +164,16 @@ int sys_getsockopt(int fd, int level, int name, void *value, socklen_t *len) {
         return real_getsockopt(fd, level, name, value, len);
 }
 
+int sys_getsockname(int fd, struct sockaddr *sa, socklen_t *len) {
+        SCRIPT_MAY_FAIL(SCRIPT_GETSOCKNAME, fd);
+        return real_getsockname(fd, sa, len);
+}
+
+int sys_getpeername(int fd, struct sockaddr *sa, socklen_t *len) {
+        SCRIPT_MAY_FAIL(SCRIPT_GETPEERNAME, fd);
+        return real_getpeername(fd, sa, len);
+}
+
 int sys_setsockopt(int fd, int level, int name, const void *value, socklen_t len) {
         SCRIPT_MAY_FAIL(level == SOL_SOCKET && name == SO_LINGER ? SCRIPT_LINGER : SCRIPT_SETSOCKOPT, fd);
         SCRIPT_MODEL(setsockopt, fd, level, name, value, len);
@@ -195,6 +206,14 @@ ssize_t sys_send(int fd, const void *buf, size_t len, int flags) {
                 return n;
         SCRIPT_MODEL(send, fd, buf, len, flags);
         return real_send(fd, buf, len, flags);
+}
+
+ssize_t sys_read(int fd, void *buf, size_t len) {
+        ssize_t n;
+
+        if (script_transfer(SCRIPT_READ, fd, -1, &len, &n))
+                return n;
+        return real_read(fd, buf, len);
 }
 
 ssize_t sys_write(int fd, const void *buf, size_t len) {
