@@ -12,9 +12,9 @@ PACKAGES_DEMO="iperf3 python3"
 # To test it: the unit test library and what measures the sources, checks of the manual and of the unit, what
 # "make dist" packs with, the fuzzer, and the real clients and servers of the integration tests.
 PACKAGES_TEST="libcmocka-dev universal-ctags mandoc systemd xz-utils clang libclang-rt-14-dev
-        curl iproute2 nginx postgresql procps redis-server redis-tools wrk"
+        curl hitch iproute2 nginx openssl postgresql procps redis-server redis-tools wrk"
 # Of these, the ones that start a service when they are installed.  Tests start their own.
-SERVICES="nginx postgresql redis-server"
+SERVICES="hitch nginx postgresql redis-server"
 
 held=
 
