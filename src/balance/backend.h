@@ -3,6 +3,7 @@
 #define SPLICED_BALANCE_BACKEND_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdint.h>
 
 #include "balance/server.h"
@@ -17,17 +18,35 @@
  * A place at a server is counted in its record's `sessions`, and never given beyond its max-connections.  Who has to
  * wait is named by the index of its session.  A place that comes free goes to the first in the queue that can use it:
  * whoever made it free is told whom, and sees to it that this session's thread takes it up (backend_granted()).
+ * Between two calls nobody waits who could use a place that is free, so who comes anew overtakes nobody.
  */
 
 #define BACKEND_NOBODY UINT32_MAX
+#define BACKEND_PARTS 64                        /* slow-start raises a weight in so many steps */
+#define BACKEND_LOOK_AHEAD 256                  /* how many in the queue are asked whether they can use a place */
+#define BACKEND_TRIED 64                        /* so many servers that a request has tried are passed over */
 
 /* One address of a server. */
 struct backend_member {
         struct server_record *record;
         uint16_t slot;
         uint16_t server;                        /* index into conf->servers */
-        uint16_t weight;                        /* that counts now: slow-start makes it less than the record's */
-        uint8_t usable;                         /* gets sessions, as of the last backend_refresh() */
+        uint16_t base;                          /* the record's weight, as of the last look */
+        uint16_t weight;                        /* that counts now, in BACKEND_PARTS: base * ramp */
+        uint8_t ramp;                           /* 1 to BACKEND_PARTS: less while it starts slowly */
+        uint8_t group;                          /* enum backend_group */
+        uint8_t usable;                         /* its state lets it have sessions, and it has a weight */
+        uint8_t full;                           /* at its max-connections */
+        uint8_t open;                           /* usable and not full: who is not is never picked */
+        uint32_t sessions;                      /* as in the record */
+        uint32_t asked;                         /* the request that has tried it, by number */
+        double connect_us;                      /* the record's, in full; 0: nothing is known */
+
+        /* What the algorithm keeps. */
+        uint16_t at;                            /* place in a heap or row */
+        uint64_t turn;                          /* among those that are alike: the lowest is next */
+        int64_t credit;
+        double cost;
 };
 
 /* A session that waits; process memory, by session index, zeroed.  All backends share the array. */
@@ -52,27 +71,45 @@ struct backend_request {
 struct backend;
 
 /* Members that take sessions together: backups are one group, the others are the other. */
+enum backend_group { BACKEND_REGULAR, BACKEND_BACKUP, BACKEND_GROUPS };
+
+/* What of a group has to be worked out anew before the next pick. */
+enum balance_stale {
+        BALANCE_FRESH,
+        BALANCE_STALE,                          /* weights have moved, or members have come or gone */
+        BALANCE_ANEW,                           /* weights are others: nobody is owed anything */
+};
+
 struct balance_group {
         struct backend *backend;
-        uint16_t *members;                      /* indices of those that are usable and have a weight; owned */
-        size_t n;
+        uint8_t number;                         /* enum backend_group */
+        uint8_t stale;                          /* enum balance_stale */
+        uint32_t usable, full;                  /* members; a full one is usable */
+        /* The same of those that the present request has tried, and the weight of the open ones among them. */
+        uint32_t tried_usable, tried_full, tried_weight;
         void *state;                            /* the algorithm's */
 };
 
-/* An algorithm: one file, one row in backend.c.  All run under the backend's lock. */
+/*
+ * An algorithm: one file, one row in backend.c.  All run under the backend's lock.  A member is the group's where its
+ * `group` says so and its weight is not 0; only those that are open may be picked.
+ */
 struct balance_algorithm {
         const char *name;
-        int (*init)(struct balance_group *group);       /* sets group->state; 0 or -errno */
+        /* Makes room for so many members.  group->state is NULL at first; the group is stale.  Returns 0 or -errno. */
+        int (*reserve)(struct balance_group *group, size_t members);
+        /* Frees all.  Fine where reserve() failed or was never called. */
         void (*deinit)(struct balance_group *group);
-        /* The group's members or their weights have changed.  0 or -errno. */
-        int (*rebuild)(struct balance_group *group);
-        /* The best member that backend_fits(); its index, or -1 where there is none. */
-        int (*pick)(struct balance_group *group, const struct backend_request *request);
-        /* A member's sessions have become more or fewer.  May be NULL. */
+        /* The group is stale, group->stale says how much; the next pick needs everything as it is now. */
+        void (*rebuild)(struct balance_group *group);
+        /* A member has opened, or is open no more.  Not called where the group is stale.  May be NULL. */
+        void (*enter)(struct balance_group *group, unsigned member);
+        void (*leave)(struct balance_group *group, unsigned member);
+        /* An open member's sessions or connect time are others.  Not called where the group is stale.  May be NULL. */
         void (*changed)(struct balance_group *group, unsigned member);
+        /* The best open member that the request has not tried, see backend_tried(); its number.  -1: there is none. */
+        int (*pick)(struct balance_group *group, const struct backend_request *request);
 };
-
-enum backend_group { BACKEND_REGULAR, BACKEND_BACKUP, BACKEND_GROUPS };
 
 struct backend {
         const struct conf_backend *conf;                /* borrowed */
@@ -80,37 +117,46 @@ struct backend {
         struct server_record *records;                  /* slab ARENA_SERVERS */
         pthread_mutex_t lock;
         struct backend_member *members;                 /* owned */
-        size_t n_members;
-        uint16_t *by_slot;                              /* owned: member's index + 1, by slot - first_slot */
-        uint16_t first_slot;
-        uint16_t n_slots;
+        size_t n_members, room;
         struct balance_group groups[BACKEND_GROUPS];
         struct backend_waiter *waiters;                 /* borrowed, by session */
         uint32_t first, last, queued;                   /* the queue, as index + 1, and its length */
-        int64_t refresh_ms;                             /* when something changes by itself; INT64_MAX: never */
+        uint32_t request;                               /* number of the present one ... */
+        uint16_t tried[BACKEND_TRIED];                  /* ... and the open members that it has tried, each once */
+        unsigned n_tried;
+        int64_t now_ms;                                 /* the latest time that anybody gave */
+        _Atomic int64_t refresh_ms;                     /* when something changes by itself; INT64_MAX: never */
         void *ghost;                                    /* conf, where the caller made it from a record */
 };
 
 /*
  * Prepares a backend whose servers' first instances have these slots.  The records are
- * filled already; further instances of the same names are found in the slab.  waiters: one for each session.
+ * filled already; further instances come by backend_add().  waiters: one for each session.
  * Returns 0 or -errno.  backend_deinit() is fine on a zeroed or failed one.
  */
 int backend_init(struct backend *backend, const struct conf_backend *conf, const struct arena *arena,
                  const uint16_t *slots, struct backend_waiter *waiters);
 void backend_deinit(struct backend *backend);
 
+/*
+ * A further address of a server (index into conf->servers) has the record in that slot, filled already.
+ * backend_grant() afterwards.  It stays until the end: one that is not needed any more has ADDR_NONE.
+ * Returns 0 or -ENOMEM.
+ */
+int backend_add(struct backend *backend, unsigned slot, unsigned server, int64_t now_ms);
+
 /* Outcomes of backend_pick() other than a server. */
 #define BACKEND_NO_SERVER (-1)          /* none is usable */
-#define BACKEND_ALL_TRIED (-2)          /* each usable one is among those tried */
+#define BACKEND_ALL_TRIED (-2)          /* it has tried each that is usable, or need not wait for the others */
 #define BACKEND_WAIT (-3)               /* the session is in the queue now */
 #define BACKEND_QUEUE_FULL (-4)
 
 /*
- * Chooses a server that is not among those tried: one that is no backup where
- * there is one, else a backup.  On success the session has a place
+ * Chooses a server that is not among those tried: one that is no backup; a backup where no other is
+ * usable, or all are full and the backend has no queue.  On success the session has a place
  * (to be given back by backend_release()) and *addr is the address to connect to.
  * Where all are at their limit, or none is usable and the backend waits for one, the session joins the queue.
+ * A session that waits already may ask again: it keeps its position, unless there is another outcome.
  * Returns the server's slot, or one of the outcomes above.
  */
 int backend_pick(struct backend *backend, const struct backend_request *request, struct addr *addr);
@@ -132,18 +178,35 @@ int backend_granted(struct backend *backend, uint32_t session, struct addr *addr
  */
 uint32_t backend_leave(struct backend *backend, uint32_t session);
 
+/* Puts a session at the end of the queue that waited in another process.  backend_grant() afterwards. */
+void backend_rejoin(struct backend *backend, const struct backend_request *request);
+
 /*
  * After anything that may have made room (a server is up, has more weight or a new address): gives one
  * place to a session that waits and returns it, or BACKEND_NOBODY.  To be called until then.
  */
 uint32_t backend_grant(struct backend *backend, int64_t now_ms);
 
+/* Whether something has changed by itself (a server is ejected no more): backend_grant() is due.  Without the lock. */
+int backend_due(const struct backend *backend, int64_t now_ms);
+
+/* The records' sessions were counted anew: so they count.  backend_grant() afterwards. */
+void backend_recount(struct backend *backend, int64_t now_ms);
+
 /*
- * Changes a record under the lock and makes it count: fn(record, arg) may change admin, weight, check, ejected_until_ms
- * and the address of the server in that slot.  Call backend_grant() afterwards.
+ * Changes a record under the lock and makes it count: fn(record, arg) may change admin, weight, backup, check,
+ * ejected_until_ms and the address of the server in that slot.  A server that is usable again, or has another
+ * address, starts slowly where it is to.  now_ms: 0 is the latest time that anybody gave.
+ * Call backend_grant() afterwards.
  */
 void backend_change(struct backend *backend, unsigned slot, void (*fn)(struct server_record *record, void *arg),
                     void *arg, int64_t now_ms);
+
+/* A connect to the server in that slot has succeeded after so many µs. */
+void backend_note_connect(struct backend *backend, unsigned slot, int64_t us, int64_t now_ms);
+
+/* A connect to the server in that slot has failed. */
+void backend_note_failure(struct backend *backend, unsigned slot, int64_t now_ms);
 
 /* Copies the server's present address. */
 void backend_address(struct backend *backend, unsigned slot, struct addr *addr);
@@ -151,13 +214,20 @@ void backend_address(struct backend *backend, unsigned slot, struct addr *addr);
 /* Puts a resolved address in place; sessions that have the old one keep it. */
 void backend_set_address(struct backend *backend, unsigned slot, const struct addr *addr);
 
-/* Whether checks are configured for the server in that slot. */
+/* Whether checks are configured for the server in that slot.  Takes no lock. */
 int backend_checked(const struct backend *backend, unsigned slot);
-
-/* For algorithms: whether the member may be given to the request: usable, below its limit, not tried. */
-int backend_fits(const struct backend *backend, unsigned member, const struct backend_request *request);
 
 /* Sessions that wait now. */
 uint32_t backend_queued(struct backend *backend);
+
+/* For algorithms: whether the present request has tried a member. */
+static inline int backend_tried(const struct backend *backend, unsigned member) {
+        return backend->members[member].asked == backend->request;
+}
+
+/* For algorithms: whether a group has nobody that is open and was not tried. */
+static inline int backend_exhausted(const struct balance_group *group) {
+        return group->usable - group->full == group->tried_usable - group->tried_full;
+}
 
 #endif

@@ -22,6 +22,7 @@
 #define SERVER_NAME_SIZE (CONF_NAME_MAX + 1)
 #define SERVER_TEXT_SIZE 320
 #define SERVER_DETAIL_SIZE 120
+#define SERVER_NO_CONF UINT16_MAX
 
 enum server_admin { SERVER_READY, SERVER_DRAIN, SERVER_MAINT };
 
@@ -66,7 +67,10 @@ struct server_record {
         int64_t up_ms;                          /* since when it gets sessions again: slow-start; 0: ever since */
         int64_t check_wall_ms;                  /* when `check` became what it is */
         char check_detail[SERVER_DETAIL_SIZE];
+        int64_t connect_at_ms;                  /* when connect_us became what it is */
         _Atomic uint32_t connect_us;            /* moving average; 0: nothing is known */
+        uint16_t server;                        /* index in the config of this worker, or SERVER_NO_CONF */
+        uint16_t member;                        /* in the backend of this worker; that member says whether it is true */
         _Atomic uint32_t sessions;              /* that hold it now */
         _Atomic uint64_t sessions_total;
         _Atomic uint64_t connect_failed;
