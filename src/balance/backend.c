@@ -91,9 +91,10 @@ static int backend_sync(struct backend *backend, unsigned number) {
         return member->open;
 }
 
-static void backend_due_by(struct backend *backend, int64_t when_ms) {
-        if (when_ms < atomic_load_explicit(&backend->refresh_ms, memory_order_relaxed))
-                atomic_store_explicit(&backend->refresh_ms, when_ms, memory_order_relaxed);
+/* Only who has the lock writes. */
+static void backend_earlier(_Atomic int64_t *ms, int64_t when_ms) {
+        if (when_ms < atomic_load_explicit(ms, memory_order_relaxed))
+                atomic_store_explicit(ms, when_ms, memory_order_relaxed);
 }
 
 /* How much of its weight counts.  The end of an ejection is up_ms too, and nobody is there to note it. */
@@ -108,7 +109,9 @@ static unsigned backend_ramp(struct backend *backend, const struct backend_membe
                 return BACKEND_PARTS;
         step = 1 + age * BACKEND_PARTS / duration;
         next = since + (step * duration + BACKEND_PARTS - 1) / BACKEND_PARTS;
-        backend_due_by(backend, next > backend->now_ms + BACKEND_STEP_MS ? next : backend->now_ms + BACKEND_STEP_MS);
+        if (next < backend->now_ms + BACKEND_STEP_MS)
+                next = backend->now_ms + BACKEND_STEP_MS;
+        backend_earlier(&backend->due_ms, next);
         return (unsigned)step;
 }
 
@@ -131,8 +134,10 @@ static void backend_update(struct backend *backend, unsigned number) {
         member->group = record->backup;
         member->base = record->weight;
         member->usable = server_state_usable(state) && record->weight;
-        if (state == SERVER_STATE_EJECTED)
-                backend_due_by(backend, record->ejected_until_ms);
+        if (state == SERVER_STATE_EJECTED) {
+                backend_earlier(&backend->due_ms, record->ejected_until_ms);
+                backend_earlier(&backend->opens_ms, record->ejected_until_ms);
+        }
         member->ramp = (uint8_t)backend_ramp(backend, member);
         weight = (uint16_t)(member->base * member->ramp);
         if (weight != member->weight)
@@ -145,15 +150,20 @@ static void backend_update(struct backend *backend, unsigned number) {
 static void backend_advance(struct backend *backend, int64_t now_ms) {
         if (now_ms > backend->now_ms)
                 backend->now_ms = now_ms;
-        if (backend->now_ms < atomic_load_explicit(&backend->refresh_ms, memory_order_relaxed))
+        if (backend->now_ms < backend_due_ms(backend))
                 return;
-        atomic_store_explicit(&backend->refresh_ms, INT64_MAX, memory_order_relaxed);
+        atomic_store_explicit(&backend->due_ms, INT64_MAX, memory_order_relaxed);
+        atomic_store_explicit(&backend->opens_ms, INT64_MAX, memory_order_relaxed);
         for (unsigned i = 0; i < backend->n_members; i++)
                 backend_update(backend, i);
 }
 
-int backend_due(const struct backend *backend, int64_t now_ms) {
-        return now_ms >= atomic_load_explicit(&backend->refresh_ms, memory_order_relaxed);
+int64_t backend_due_ms(const struct backend *backend) {
+        return atomic_load_explicit(&backend->due_ms, memory_order_relaxed);
+}
+
+int64_t backend_opens_ms(const struct backend *backend) {
+        return atomic_load_explicit(&backend->opens_ms, memory_order_relaxed);
 }
 
 /* Makes room for so many members. */
@@ -197,7 +207,7 @@ int backend_init(struct backend *backend, const struct conf_backend *conf, const
 
         *backend = (struct backend){ .conf = conf, .algorithm = backend_algorithms[conf->balance],
                                      .records = arena_slab(arena, ARENA_SERVERS), .lock = PTHREAD_MUTEX_INITIALIZER,
-                                     .waiters = waiters, .refresh_ms = INT64_MAX };
+                                     .waiters = waiters, .due_ms = INT64_MAX, .opens_ms = INT64_MAX };
         for (unsigned g = 0; g < BACKEND_GROUPS; g++)
                 backend->groups[g] = (struct balance_group){ .backend = backend, .number = (uint8_t)g,
                                                              .stale = BALANCE_ANEW };
@@ -520,7 +530,8 @@ void backend_note_connect(struct backend *backend, unsigned slot, int64_t us, in
 }
 
 void backend_note_failure(struct backend *backend, unsigned slot, int64_t now_ms) {
-        backend_note(backend, slot, -1, now_ms);
+        if (backend->conf->balance == CONF_LEAST_TIME)
+                backend_note(backend, slot, -1, now_ms);
 }
 
 void backend_address(struct backend *backend, unsigned slot, struct addr *addr) {

@@ -125,7 +125,7 @@ struct backend {
         uint16_t tried[BACKEND_TRIED];                  /* ... and the open members that it has tried, each once */
         unsigned n_tried;
         int64_t now_ms;                                 /* the latest time that anybody gave */
-        _Atomic int64_t refresh_ms;                     /* when something changes by itself; INT64_MAX: never */
+        _Atomic int64_t due_ms, opens_ms;               /* see backend_due_ms() */
         void *ghost;                                    /* conf, where the caller made it from a record */
 };
 
@@ -187,8 +187,13 @@ void backend_rejoin(struct backend *backend, const struct backend_request *reque
  */
 uint32_t backend_grant(struct backend *backend, int64_t now_ms);
 
-/* Whether something has changed by itself (a server is ejected no more): backend_grant() is due.  Without the lock. */
-int backend_due(const struct backend *backend, int64_t now_ms);
+/*
+ * When something changes by itself, and backend_grant() is due; INT64_MAX: never.  backend_opens_ms(): when that makes
+ * room (a server is ejected no more).  Both take no lock.
+ */
+int64_t backend_due_ms(const struct backend *backend);
+/* See above. */
+int64_t backend_opens_ms(const struct backend *backend);
 
 /* The records' sessions were counted anew: so they count.  backend_grant() afterwards. */
 void backend_recount(struct backend *backend, int64_t now_ms);
@@ -205,7 +210,7 @@ void backend_change(struct backend *backend, unsigned slot, void (*fn)(struct se
 /* A connect to the server in that slot has succeeded after so many µs. */
 void backend_note_connect(struct backend *backend, unsigned slot, int64_t us, int64_t now_ms);
 
-/* A connect to the server in that slot has failed. */
+/* A connect to the server in that slot has failed: algorithms that go by connect time count it as a slow one. */
 void backend_note_failure(struct backend *backend, unsigned slot, int64_t now_ms);
 
 /* Copies the server's present address. */

@@ -13,6 +13,9 @@
 /* Milliseconds on CLOCK_MONOTONIC.  Never fails. */
 int64_t clock_now_ms(void);
 
+/* The same clock in microseconds.  Never fails. */
+int64_t clock_now_us(void);
+
 /* Milliseconds since the epoch on CLOCK_REALTIME, for log stamps.  Never fails. */
 int64_t clock_wall_ms(void);
 

@@ -105,3 +105,7 @@ int sys_unsent(int fd) {
 int64_t sys_clock_ms(void) {
         return clock_now_ms();
 }
+
+int64_t sys_clock_us(void) {
+        return clock_now_us();
+}

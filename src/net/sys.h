@@ -45,4 +45,7 @@ int sys_unsent(int fd);
 /* The data path's clock: milliseconds on CLOCK_MONOTONIC. */
 int64_t sys_clock_ms(void);
 
+/* The same clock in microseconds: for what is too short for that. */
+int64_t sys_clock_us(void);
+
 #endif

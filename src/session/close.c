@@ -106,6 +106,8 @@ static void close_log_servers(struct env *env, const struct session *session, st
         else if (session->server == SESSION_NO_SERVER && tried && session->tried)
                 last = tried[session->tried - 1];
         record->retries = record->n_tried ? record->n_tried - 1u : 0;
+        if (tried)
+                record->retries += env->shared->rares[session->rare].dropped;
         if (last != SESSION_NO_SERVER) {
                 record->server = servers[last].conf->name;
                 backend_address(env_backend(env, session), last, &record->address);
@@ -157,9 +159,9 @@ static enum life_event close_release(struct env *env, struct session *session, i
         uint32_t index = env_index(env, session);
         struct session was;
 
-        close_log(env, session);
         if (session->state == LIFE_QUEUED)
                 pick_leave(env, session);
+        close_log(env, session);
         wheel_cancel(&env->loop.wheel, index);
         loop_unready(&env->loop, index);
         admit_leave(env, session);

@@ -28,6 +28,7 @@ static enum life_event connect_failed(struct env *env, struct session *session, 
         uint32_t times = log_limit_ask(limit, env->loop.now_ms, CONNECT_LOG_MS);
 
         session->error = (int16_t)error;
+        backend_note_failure(backend, session->server, env->loop.now_ms);
         atomic_fetch_add_explicit(&env_server(env, session)->record->connect_failed, 1, memory_order_relaxed);
         if (times == 1)
                 log_warning(env->log, &context, "cannot connect to the server: %s", strerror(error));
@@ -116,6 +117,7 @@ enum life_event connect_start(struct env *env, struct session *session) {
         enum sockopt_id failed;
 
         session->phase_ms = env->loop.now_ms;
+        session->began_us = sys_clock_us();
         session->pause_ms = 0;
         session->until_ms = 0;
         session->greeting = connect_greeting(server->send_proxy);
@@ -205,6 +207,5 @@ enum life_event connect_next(struct env *env, struct session *session) {
                 sys_close(fd);
         session->until_ms = 0;
         session_forget_server(session);
-        pick_release(env, session);
-        return pick_server(env, session);
+        return pick_next(env, session);
 }

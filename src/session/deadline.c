@@ -120,7 +120,8 @@ static void deadline_late_options(struct env *env, struct session *session) {
 }
 
 static enum life_event deadline_kill(struct session *session, unsigned end) {
-        session_note_end(session, end, 0);
+        /* Who waits because connects failed is told of the last. */
+        session_note_end(session, end, end == ACCESS_QUEUE_TIMEOUT ? session->error : 0);
         return LIFE_KILL;
 }
 

@@ -1,10 +1,42 @@
 /* SPDX-License-Identifier: ISC */
 #include "session/pick.h"
 
+#include <string.h>
+
+#include "balance/source.h"
+#include "net/sys.h"
 #include "session/access.h"
 #include "session/deadline.h"
 
-#define PICK_REST_MS 200 /* between rounds over the servers */
+#define PICK_REST_MS 200        /* between rounds over the servers */
+#define PICK_LOOK_MS 1000       /* between looks of a session that waits */
+
+/* What `source` goes by: who the client is, as a PROXY header or its socket says. */
+static uint64_t pick_hash(struct env *env, const struct session *session) {
+        const struct session_rare *rare = session->rare == ARENA_NONE ? NULL : &env->shared->rares[session->rare];
+        struct ucred creds = { 0 };
+        socklen_t len = sizeof(creds);
+
+        if (env_backend(env, session)->conf->balance != CONF_SOURCE)
+                return 0;
+        if (session->client_family != AF_UNIX)
+                return source_hash_address(session->client_family, &session->client);
+        if (rare && rare->has_creds)
+                return source_hash_uid(rare->uid);
+        sys_getsockopt(session->fd[SESSION_CLIENT], SOL_SOCKET, SO_PEERCRED, &creds, &len);
+        return source_hash_uid(creds.uid);
+}
+
+static struct backend_request pick_request(struct env *env, const struct session *session) {
+        struct backend_request request = { .session = env_index(env, session), .hash = pick_hash(env, session),
+                                           .now_ms = env->loop.now_ms };
+
+        if (session->rare != ARENA_NONE) {
+                request.tried = env->shared->rares[session->rare].server + session->round;
+                request.n_tried = session->tried - session->round;
+        }
+        return request;
+}
 
 static enum life_event pick_none(struct session *session, unsigned end) {
         if (session->tried)
@@ -14,37 +46,75 @@ static enum life_event pick_none(struct session *session, unsigned end) {
         return LIFE_GIVE_UP;
 }
 
-/* What was spent in QUEUED; a first pick comes at once. */
-static void pick_count_wait(struct env *env, struct session *session) {
+/* What was spent in QUEUED is over.  A crash between these finds a session that chooses anew. */
+static void pick_end_wait(struct env *env, struct session *session) {
+        if (!session->until_ms)
+                return;
         session->queue_ms += (int32_t)(env->loop.now_ms - session->phase_ms);
         session->until_ms = 0;
+        session->waits = 0;
+}
+
+/* It looks again when there may be room, or after a while. */
+static enum life_event pick_wait(struct env *env, struct session *session) {
+        int64_t now_ms = env->loop.now_ms, opens_ms = backend_opens_ms(env_backend(env, session));
+
+        if (!session->waits)
+                session->phase_ms = now_ms;
+        session->until_ms = now_ms + PICK_LOOK_MS;
+        if (opens_ms > now_ms && opens_ms < session->until_ms)
+                session->until_ms = opens_ms;
+        atomic_signal_fence(memory_order_seq_cst);
+        session->waits = 1;
+        return LIFE_WAIT;
+}
+
+/* Whether it has had the tries that it may have. */
+static int pick_spent(const struct env *env, const struct session *session) {
+        uint32_t dropped = session->rare == ARENA_NONE ? 0 : env->shared->rares[session->rare].dropped;
+
+        return dropped + session->tried > env_backend(env, session)->conf->retries;
+}
+
+/* No try is left; but a backend that waits for its servers goes on.  LIFE_NOTHING: so does the session. */
+static enum life_event pick_last(struct env *env, struct session *session) {
+        const struct conf_backend *conf = env_backend(env, session)->conf;
+
+        if (conf->when_down != CONF_WHEN_DOWN_WAIT) {
+                session_note_end(session, ACCESS_CONNECT_FAILED, session->error);
+                return LIFE_GIVE_UP;
+        }
+        if (conf->timeouts.queue != CONF_OFF && session->queue_ms >= conf->timeouts.queue) {
+                session_note_end(session, ACCESS_QUEUE_TIMEOUT, session->error);
+                return LIFE_GIVE_UP;
+        }
+        return LIFE_NOTHING;
 }
 
 enum life_event pick_server(struct env *env, struct session *session) {
         struct backend *backend = env_backend(env, session);
-        struct backend_request request = { .session = env_index(env, session), .now_ms = env->loop.now_ms };
+        struct backend_request request;
         int server;
 
-        if (session->until_ms)
-                pick_count_wait(env, session);
-        if (session->tried > backend->conf->retries) {
-                session_note_end(session, ACCESS_CONNECT_FAILED, session->error);
-                return LIFE_GIVE_UP;
+        /* What the clock has opened is first for those that wait. */
+        if (env->loop.now_ms >= backend_due_ms(backend))
+                env_grant(env->shared, backend, env->loop.now_ms);
+        if (!session->waits) {
+                pick_end_wait(env, session);
+                if (pick_spent(env, session) && pick_last(env, session) == LIFE_GIVE_UP)
+                        return LIFE_GIVE_UP;
         }
-        if (session->rare != ARENA_NONE) {
-                request.tried = env->shared->rares[session->rare].server + session->round;
-                request.n_tried = session->tried - session->round;
-        }
+        request = pick_request(env, session);
         server = backend_pick(backend, &request, &env->address);
+        if (server == BACKEND_WAIT)
+                return pick_wait(env, session);
+        pick_end_wait(env, session);
         switch (server) {
         case BACKEND_ALL_TRIED:
                 session->round = session->tried;
                 return LIFE_PAUSE;
-        case BACKEND_WAIT:
-                session->phase_ms = env->loop.now_ms;
-                return LIFE_WAIT;
         case BACKEND_QUEUE_FULL:
-                return pick_none(session, backend->conf->queue ? ACCESS_QUEUE_FULL : ACCESS_NO_SERVER);
+                return pick_none(session, ACCESS_QUEUE_FULL);
         case BACKEND_NO_SERVER:
                 return pick_none(session, ACCESS_NO_SERVER);
         default:
@@ -65,7 +135,7 @@ enum life_event pick_granted(struct env *env, struct session *session) {
 
         if (server < 0)
                 return LIFE_NOTHING;
-        pick_count_wait(env, session);
+        pick_end_wait(env, session);
         session->server = (uint16_t)server;
         return LIFE_GRANTED;
 }
@@ -80,16 +150,45 @@ void pick_give_back(struct env *env, struct backend *backend, unsigned server) {
 void pick_leave(struct env *env, struct session *session) {
         uint32_t next = backend_leave(env_backend(env, session), env_index(env, session));
 
+        pick_end_wait(env, session);
         if (next != BACKEND_NOBODY)
                 env_post(env->shared, next);
 }
 
-void pick_release(struct env *env, struct session *session) {
+void pick_rejoin(struct env *env, struct session *session) {
+        struct backend_request request = pick_request(env, session);
+
+        backend_rejoin(env_backend(env, session), &request);
+}
+
+/* Notes the present server as tried; of very many tries, only the last are kept. */
+static void pick_note_tried(struct env *env, struct session *session) {
         /* As many records as sessions: one is always there. */
         struct session_rare *rare = env_rare(env, session);
+        uint16_t drop = SESSION_TRIES / 2;
 
-        if (rare && session->tried < SESSION_TRIES)
-                rare->server[session->tried++] = session->server;
+        if (!rare)
+                return;
+        if (session->tried == SESSION_TRIES) {
+                memmove(rare->server, rare->server + drop, (SESSION_TRIES - drop) * sizeof(rare->server[0]));
+                rare->dropped += drop;
+                session->tried -= drop;
+                session->round = session->round > drop ? session->round - drop : 0;
+        }
+        rare->server[session->tried++] = session->server;
+}
+
+enum life_event pick_next(struct env *env, struct session *session) {
+        struct server_record *failed = env_server(env, session)->record;
+        enum life_event event;
+
+        pick_note_tried(env, session);
         pick_give_back(env, env_backend(env, session), session->server);
         session->server = SESSION_NO_SERVER;
+        if (env_backend(env, session)->conf->when_down == CONF_WHEN_DOWN_WAIT && pick_spent(env, session))
+                session->queue_ms += (int32_t)(env->loop.now_ms - session->phase_ms);
+        event = pick_server(env, session);
+        if (event != LIFE_GIVE_UP)
+                atomic_fetch_add_explicit(&failed->retried, 1, memory_order_relaxed);
+        return event;
 }

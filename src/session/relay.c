@@ -414,6 +414,8 @@ enum life_event relay_start(struct env *env, struct session *session) {
         struct direction *up = &session->direction[SESSION_CLIENT], *down = &session->direction[SESSION_SERVER];
 
         session->connect_ms = (int32_t)(env->loop.now_ms - session->phase_ms);
+        backend_note_connect(env_backend(env, session), session->server, sys_clock_us() - session->began_us,
+                             env->loop.now_ms);
         session->phase_ms = env->loop.now_ms;
         session->until_ms = 0;
         /* Errors of attempts that were made good are not the session's. */

@@ -278,12 +278,18 @@ static int session_register(struct env *env, const struct session *session) {
         return r == -EEXIST ? 0 : r;
 }
 
+/* Whether it is for a backend that the config has no more, while its frontend is there and may have another. */
+static int session_is_stranded(const struct env *env, const struct session *session) {
+        return session->backend != SESSION_NO_BACKEND && env_backend(env, session)->ghost &&
+               !env->shared->frontends[session->frontend].ghost;
+}
+
 /* Whether the choice of a server has to start over. */
 static int session_must_choose(const struct session *session, int caught) {
         switch (session->state) {
         case LIFE_PICKING:
-                /* A choice never outlasts its handler. */
-                return 1;
+                /* A choice never outlasts its handler; but who waits and only looked goes on waiting. */
+                return !session->waits || !session->until_ms;
         case LIFE_QUEUED:
                 /* Without a time, nothing would ever take it out again. */
                 return !session->until_ms;
@@ -302,7 +308,12 @@ static void session_choose_anew(struct env *env, struct session *session) {
                 pick_give_back(env, env_backend(env, session), session->server);
         session->server = SESSION_NO_SERVER;
         session->until_ms = 0;
+        session->waits = 0;
         session->state = LIFE_ACCEPTED;
+        if (session_is_stranded(env, session)) {
+                session->stage = PREFACE_ROUTE;
+                session->backend = SESSION_NO_BACKEND;
+        }
         session->fd[SESSION_SERVER] = -1;
         session_forget_server(session);
         if (fd >= 0)
@@ -312,8 +323,11 @@ static void session_choose_anew(struct env *env, struct session *session) {
 void session_adopt(struct env *env, struct session *session, int registered, int caught) {
         int r = 0;
 
-        if (session_must_choose(session, caught))
+        if (session_must_choose(session, caught) ||
+            (session->state == LIFE_QUEUED && session_is_stranded(env, session)))
                 session_choose_anew(env, session);
+        if (session->state == LIFE_PICKING)
+                session->state = LIFE_QUEUED;
         /* Where it stood between its record and its registration, only trying tells. */
         if (!registered || session->state < LIFE_RELAYING)
                 r = session_register(env, session);

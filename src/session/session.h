@@ -60,8 +60,10 @@ struct session {
         uint32_t stamp;                 /* generation once more: with a damaged one events would be taken for stale */
         uint8_t stage;                  /* enum preface_stage: what of the preface is done */
         uint8_t greeting;               /* version of the PROXY header that the server is to get; 0: none */
-        uint8_t unused[2];
+        uint8_t waits;                  /* it is in its backend's queue, since phase_ms */
+        uint8_t unused;
         int64_t paid_ns[SESSION_SIDES]; /* upload-rate, download-rate: a token bucket, by the side that is read */
+        int64_t began_us;               /* when its last connect began, CLOCK_MONOTONIC */
 } __attribute__((aligned(64)));
 
 _Static_assert(sizeof(struct session) <= 256, "a session record has 256 bytes at most");
@@ -70,8 +72,9 @@ _Static_assert(sizeof(struct session) <= 256, "a session record has 256 bytes at
 #define SESSION_TRIES 51
 #define SESSION_SNI_SIZE 256
 struct session_rare {
-        uint16_t server[SESSION_TRIES]; /* slots of the servers that were tried, in order; session.tried of them */
+        uint16_t server[SESSION_TRIES]; /* slots of the servers that were tried last, in order; session.tried of them */
         struct proxy_header header;     /* that the client sent; without a client in it where there was none */
+        uint32_t dropped;               /* tries before those in `server` */
         char sni[SESSION_SNI_SIZE];     /* "": none */
 };
 

@@ -14,6 +14,7 @@
 #include "session/access.h"
 #include "session/admit.h"
 #include "session/deadline.h"
+#include "session/pick.h"
 #include "session/preface.h"
 #include "worker/control.h"
 #include "worker/slots.h"
@@ -448,6 +449,51 @@ static void adopt_pipes(struct env_shared *shared, struct env **envs) {
         }
 }
 
+/* By when they began to wait; of one millisecond, by when they came. */
+static int adopt_compare_waiting(const void *a, const void *b, void *arg) {
+        const struct session *sessions = arg;
+        const struct session *left = &sessions[*(const uint32_t *)a], *right = &sessions[*(const uint32_t *)b];
+
+        if (left->phase_ms != right->phase_ms)
+                return left->phase_ms < right->phase_ms ? -1 : 1;
+        return left->id < right->id ? -1 : left->id > right->id;
+}
+
+/* Puts those that wait for a server into their queues again, each in its turn. */
+static void adopt_queues(struct env_shared *shared, struct env **envs) {
+        uint32_t used = shared->arena->head->extents[ARENA_SESSIONS].used, n = 0;
+        uint32_t *waiting = calloc(used + 1, sizeof(*waiting));
+
+        /* Without memory for that, each joins when it looks next. */
+        for (uint32_t i = 0; i < used; i++) {
+                struct session *session = &shared->sessions[i];
+
+                if (session->state != LIFE_QUEUED || !session->waits)
+                        continue;
+                if (waiting)
+                        waiting[n++] = i;
+                else
+                        session->waits = 0;
+        }
+        if (waiting)
+                qsort_r(waiting, n, sizeof(*waiting), adopt_compare_waiting, shared->sessions);
+        for (uint32_t i = 0; i < n; i++)
+                pick_rejoin(envs[shared->sessions[waiting[i]].thread], &shared->sessions[waiting[i]]);
+        free(waiting);
+}
+
+/* Places are counted anew, and may be free: the config may allow more of them, or others. */
+static void adopt_backends(struct env_shared *shared) {
+        int64_t now_ms = sys_clock_ms();
+
+        for (uint32_t i = 0; i < shared->arena->head->extents[ARENA_BACKENDS].used; i++) {
+                if (!shared->backends[i].conf)
+                        continue;
+                backend_recount(&shared->backends[i], now_ms);
+                env_grant(shared, &shared->backends[i], now_ms);
+        }
+}
+
 static void adopt_references(const struct env_shared *shared, struct slots_references *references) {
         for (uint32_t i = 0; i < shared->arena->head->extents[ARENA_SESSIONS].used; i++) {
                 const struct session *session = &shared->sessions[i];
@@ -487,6 +533,8 @@ void adopt_sessions(struct env_shared *shared, struct env **envs, int inherited,
                         adopt_one(shared, envs, &shared->sessions[i], inherited, &next_thread, report);
         for (uint32_t i = 0; i < shared->n_threads; i++)
                 loops[i].current = LOOP_NONE;
+        adopt_queues(shared, envs);
+        adopt_backends(shared);
 
         references = calloc(1, sizeof(*references));
         if (references) {

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "net/sockopt.h"
 #include "net/sys.h"
 #include "session/admit.h"
@@ -230,12 +231,60 @@ void slots_update(const struct arena *arena, const struct conf *now, const struc
                 slot_;                                                                                                 \
         })
 
-static int slots_server_is(const struct server_record *record, uint32_t backend, const char *name) {
-        return record->used && record->backend == backend && strcmp(record->name, name) == 0;
+/* Which slots are which servers', by backend and name: found at once, however many there are. */
+struct slots_index {
+        uint32_t *table;                /* slot + 1; 0: free; owned */
+        size_t size;                    /* a power of two, more than there may be servers */
+        uint32_t free;                  /* slots before this one are not free */
+};
+
+static size_t slots_index_start(const struct slots_index *index, uint32_t backend, const char *name) {
+        const uint64_t key[2] = { backend, 0 };
+
+        return hash_sip(key, name, strlen(name)) & (index->size - 1);
 }
 
-/* What was set at run time, or resolved, stays for as long as the file's own value is the same. */
+static uint32_t slots_index_find(const struct slots_index *index, const struct server_record *records,
+                                 uint32_t backend, const char *name) {
+        for (size_t i = slots_index_start(index, backend, name); index->table[i]; i = (i + 1) & (index->size - 1)) {
+                const struct server_record *record = &records[index->table[i] - 1];
+
+                if (record->backend == backend && record->instance == 0 && strcmp(record->name, name) == 0)
+                        return index->table[i] - 1;
+        }
+        return ARENA_NONE;
+}
+
+static void slots_index_add(struct slots_index *index, const struct server_record *record, uint32_t slot) {
+        size_t i = slots_index_start(index, record->backend, record->name);
+
+        while (index->table[i])
+                i = (i + 1) & (index->size - 1);
+        index->table[i] = slot + 1;
+}
+
+static int slots_index_init(struct slots_index *index, const struct arena *arena) {
+        const struct server_record *records = arena_slab(arena, ARENA_SERVERS);
+
+        *index = (struct slots_index){ .size = 2 * ENV_SERVERS };
+        index->table = calloc(index->size, sizeof(*index->table));
+        if (!index->table)
+                return -ENOMEM;
+        for (uint32_t i = 0; i < arena->head->extents[ARENA_SERVERS].used; i++)
+                if (records[i].used)
+                        slots_index_add(index, &records[i], i);
+        return 0;
+}
+
+/*
+ * What was set at run time, or resolved, stays for as long as the file's own value is the same.  A server that was
+ * there before and is another now, or is enabled again, starts slowly where it is to.
+ */
 static void slots_server_file(struct server_record *record, const struct conf_server *conf) {
+        int is_new = !record->text[0];
+
+        if (!is_new && (strcmp(record->text, conf->text) != 0 || (record->file_disabled && !conf->disabled)))
+                record->up_ms = sys_clock_ms();
         if (strcmp(record->text, conf->text) != 0) {
                 record->addr = (struct addr){ .kind = ADDR_NONE };
                 if (conf->addr.kind != ADDR_HOST && conf->addr.kind != ADDR_SRV)
@@ -252,34 +301,34 @@ static void slots_server_file(struct server_record *record, const struct conf_se
         record->backup = (uint8_t)conf->backup;
 }
 
-/* last: the slot of the server before, since in a config that is taken up again the next one follows. */
-static uint32_t slots_server(const struct arena *arena, uint32_t backend, const struct conf_server *conf,
-                             uint32_t last) {
+/* The slot of a server: the one that it had, or a fresh one. */
+static uint32_t slots_server(const struct arena *arena, struct slots_index *index, uint32_t backend,
+                             const struct conf_server *conf) {
+        struct arena_extent *extent = &arena->head->extents[ARENA_SERVERS];
         struct server_record *records = arena_slab(arena, ARENA_SERVERS);
-        uint32_t used = arena->head->extents[ARENA_SERVERS].used, slot = ARENA_NONE;
+        uint32_t slot = slots_index_find(index, records, backend, conf->name);
 
-        if (last != ARENA_NONE && last + 1 < used && slots_server_is(&records[last + 1], backend, conf->name))
-                slot = last + 1;
-        for (uint32_t i = 0; i < used && slot == ARENA_NONE; i++)
-                if (slots_server_is(&records[i], backend, conf->name))
-                        slot = i;
         if (slot == ARENA_NONE) {
-                slot = slots_free(arena, ARENA_SERVERS);
-                if (slot == ARENA_NONE)
-                        return slot;
+                while (index->free < extent->used && records[index->free].used)
+                        index->free++;
+                if (index->free == extent->count)
+                        return ARENA_NONE;
+                slot = index->free;
+                extent->used = slot < extent->used ? extent->used : slot + 1;
                 memset(&records[slot], 0, sizeof(records[slot]));
                 records[slot].backend = backend;
                 snprintf(records[slot].name, sizeof(records[slot].name), "%s", conf->name);
                 records[slot].used = 1;
+                slots_index_add(index, &records[slot], slot);
         }
         slots_server_file(&records[slot], conf);
         return slot;
 }
 
-static int slots_backend(struct env_shared *shared, const struct conf_backend *conf, uint16_t *slot_out) {
+static int slots_backend(struct env_shared *shared, struct slots_index *index, const struct conf_backend *conf,
+                         uint16_t *slot_out) {
         uint32_t slot = SLOTS_NAMED(shared->arena, ARENA_BACKENDS, struct env_backend_record, conf->name);
         struct env_backend_record *records = arena_slab(shared->arena, ARENA_BACKENDS);
-        uint32_t server = ARENA_NONE;
         uint16_t *servers;
         int r = 0;
 
@@ -292,7 +341,8 @@ static int slots_backend(struct env_shared *shared, const struct conf_backend *c
         records[slot].retries = conf->retries;
         records[slot].timeouts = conf->timeouts;
         for (size_t i = 0; i < conf->n_servers && r >= 0; i++) {
-                server = slots_server(shared->arena, slot, &conf->servers[i], server);
+                uint32_t server = slots_server(shared->arena, index, slot, &conf->servers[i]);
+
                 if (server == ARENA_NONE) {
                         r = -ENOSPC;
                         break;
@@ -370,6 +420,7 @@ static int slots_ghosts(struct env_shared *shared) {
                                                  .download_rate = frontends[i].download_rate };
                 shared->frontends[i].conf = ghost;
                 shared->frontends[i].ghost = ghost;
+                shared->frontends[i].backend = ARENA_NONE;
                 shared->frontends[i].record = &frontends[i];
                 r = admit_init(&shared->frontends[i]);
                 if (r < 0)
@@ -402,6 +453,7 @@ static int slots_ghost_servers(struct env_shared *shared) {
                 shared->servers[i].record = &records[i];
                 if (!records[i].used || shared->servers[i].conf)
                         continue;
+                records[i].server = SERVER_NO_CONF;
                 ghost = calloc(1, sizeof(*ghost));
                 if (!ghost)
                         return -ENOMEM;
@@ -416,13 +468,15 @@ int slots_assign(struct env_shared *shared) {
         struct env_listener_record *listeners = arena_slab(shared->arena, ARENA_LISTENERS);
         const struct conf *conf = shared->conf;
         uint16_t *backends = shared->backend_slots = calloc(conf->n_backends + 1, sizeof(*backends));
-        int r = backends ? 0 : -ENOMEM;
+        struct slots_index index = { 0 };
+        int r = backends ? slots_index_init(&index, shared->arena) : -ENOMEM;
 
         shared->n_listeners = shared->arena->head->extents[ARENA_LISTENERS].used;
         for (uint32_t i = 0; i < shared->n_listeners; i++)
                 shared->listeners[i].record = &listeners[i];
         for (size_t i = 0; i < conf->n_backends && r >= 0; i++)
-                r = slots_backend(shared, &conf->backends[i], &backends[i]);
+                r = slots_backend(shared, &index, &conf->backends[i], &backends[i]);
+        free(index.table);
         for (size_t i = 0; i < conf->n_frontends && r >= 0; i++)
                 r = slots_frontend(shared, &conf->frontends[i], backends);
         if (r >= 0)

@@ -23,6 +23,7 @@
 #define sys_pipe_size real_pipe_size
 #define sys_unsent real_unsent
 #define sys_clock_ms real_clock_ms
+#define sys_clock_us real_clock_us
 #define poller_new real_poller_new
 #define poller_add real_poller_add
 #define poller_add_listener real_poller_add_listener

@@ -28,6 +28,7 @@ __typeof__(sys_pipe_resize) real_pipe_resize;
 __typeof__(sys_pipe_size) real_pipe_size;
 __typeof__(sys_unsent) real_unsent;
 __typeof__(sys_clock_ms) real_clock_ms;
+__typeof__(sys_clock_us) real_clock_us;
 __typeof__(poller_new) real_poller_new;
 __typeof__(poller_add) real_poller_add;
 __typeof__(poller_add_listener) real_poller_add_listener;

@@ -269,6 +269,10 @@ int64_t sys_clock_ms(void) {
         return script.is_virtual ? script.now_ms : real_clock_ms();
 }
 
+int64_t sys_clock_us(void) {
+        return script.is_virtual ? script.now_ms * 1000 : real_clock_us();
+}
+
 int poller_new(void) {
         SCRIPT_MAY_FAIL(SCRIPT_POLLER_NEW, -1);
         return real_poller_new();
