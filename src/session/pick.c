@@ -7,23 +7,20 @@
 #include "net/sys.h"
 #include "session/access.h"
 #include "session/deadline.h"
+#include "session/header.h"
 
 #define PICK_REST_MS 200        /* between rounds over the servers */
 #define PICK_LOOK_MS 1000       /* between looks of a session that waits */
 
 /* What `source` goes by: who the client is, as a PROXY header or its socket says. */
 static uint64_t pick_hash(struct env *env, const struct session *session) {
-        const struct session_rare *rare = session->rare == ARENA_NONE ? NULL : &env->shared->rares[session->rare];
-        struct ucred creds = { 0 };
-        socklen_t len = sizeof(creds);
+        struct ucred creds = { .uid = UINT32_MAX };
 
         if (env_backend(env, session)->conf->balance != CONF_SOURCE)
                 return 0;
         if (session->client_family != AF_UNIX)
                 return source_hash_address(session->client_family, &session->client);
-        if (rare && rare->has_creds)
-                return source_hash_uid(rare->uid);
-        sys_getsockopt(session->fd[SESSION_CLIENT], SOL_SOCKET, SO_PEERCRED, &creds, &len);
+        header_client_ids(env, session, &creds);
         return source_hash_uid(creds.uid);
 }
 
