@@ -537,6 +537,8 @@ void backend_note_failure(struct backend *backend, unsigned slot, int64_t now_ms
 void backend_address(struct backend *backend, unsigned slot, struct addr *addr) {
         pthread_mutex_lock(&backend->lock);
         *addr = backend->records[slot].addr;
+        if (addr->kind == ADDR_NONE)
+                *addr = backend->records[slot].former;
         pthread_mutex_unlock(&backend->lock);
 }
 

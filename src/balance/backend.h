@@ -213,7 +213,7 @@ void backend_note_connect(struct backend *backend, unsigned slot, int64_t us, in
 /* A connect to the server in that slot has failed: algorithms that go by connect time count it as a slow one. */
 void backend_note_failure(struct backend *backend, unsigned slot, int64_t now_ms);
 
-/* Copies the server's present address. */
+/* Copies the server's present address; where it has none any more, the last one. */
 void backend_address(struct backend *backend, unsigned slot, struct addr *addr);
 
 /* Puts a resolved address in place; sessions that have the old one keep it. */

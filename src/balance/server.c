@@ -1,6 +1,18 @@
 /* SPDX-License-Identifier: ISC */
 #include "balance/server.h"
 
+void server_file(struct server_record *record, const struct conf_server *conf) {
+        uint16_t weight = conf->weight && record->srv_weight ? record->srv_weight : conf->weight;
+
+        if (record->file_weight != weight)
+                record->file_weight = record->weight = weight;
+        if (record->file_disabled != conf->disabled) {
+                record->file_disabled = (uint8_t)conf->disabled;
+                record->admin = conf->disabled ? SERVER_MAINT : SERVER_READY;
+        }
+        record->backup = conf->backup || record->srv_backup;
+}
+
 enum server_state server_state(const struct server_record *record, int checked, int64_t now_ms) {
         if (record->admin == SERVER_MAINT)
                 return SERVER_STATE_MAINT;

@@ -50,8 +50,13 @@ struct server_record {
         char name[SERVER_NAME_SIZE];
         char text[SERVER_TEXT_SIZE];            /* the address as written in the file */
         struct addr addr;                       /* in force; ADDR_NONE while there is none */
+        struct addr former;                     /* while there is none: what it was before, for sessions that have it */
         uint16_t instance;                      /* among the addresses of one name */
-        uint16_t file_weight;                   /* what the file said last: where it says otherwise, that counts */
+        uint16_t first;                         /* slot of instance 0 */
+        uint16_t srv_weight;                    /* what an SRV record says; 0: none does, and the file's counts */
+        uint8_t srv_backup;                     /* an SRV record of lower preference */
+        uint8_t asked;                          /* instance 0: the name was looked up, whatever came of it */
+        uint16_t file_weight;                   /* what file or SRV record said last: where they change, that counts */
         uint16_t weight;                        /* in force */
         uint8_t file_disabled;
         uint8_t admin;                          /* enum server_admin, in force */
@@ -77,6 +82,12 @@ struct server_record {
         _Atomic uint64_t retried;               /* sessions that went on to another try after it failed */
         _Atomic uint64_t bytes_up, bytes_down;  /* of sessions that have ended */
 };
+
+/*
+ * Brings the record in line with the file, and with what was resolved (srv_weight and srv_backup): a weight or state
+ * that was set at run time stays for as long as they say the same.
+ */
+void server_file(struct server_record *record, const struct conf_server *conf);
 
 /* What the record adds up to at that time.  checked: its config has checks for it. */
 enum server_state server_state(const struct server_record *record, int checked, int64_t now_ms);

@@ -29,6 +29,7 @@ struct dns {
         size_t n_fds, size_fds;
         size_t pending;
         int closing;
+        struct dns_answer_records records;      /* of the message that is being read */
 };
 
 struct dns_lookup;
@@ -39,7 +40,8 @@ struct dns_part {
         struct dns_target *target;
         enum dns_answer_type type;
         enum dns_state state;
-        struct dns_answer_records *records;     /* NULL: none */
+        struct in6_addr *list;          /* owned; an IPv4 address in its first four bytes */
+        size_t n, left_out;
 };
 
 struct dns_target {
@@ -316,25 +318,23 @@ static void dns_add(struct dns_answer *answer, const struct dns_address *address
 /* Adds what was found of one family of one name. */
 static void dns_add_part(struct dns_lookup *lookup, const struct dns_part *part) {
         const struct dns_target *target = part->target;
-        size_t others = (target->v4.records ? target->v4.records->n : 0) +
-                        (target->v6.records ? target->v6.records->n : 0);
 
-        for (size_t i = 0; part->records && i < part->records->n; i++) {
+        for (size_t i = 0; i < part->n; i++) {
                 struct dns_address address = {
                         .addr = { .kind = ADDR_IP },
                         .priority = target->priority,
                         .weight = target->weight,
-                        .share = target->srv ? (uint16_t)others : 0,
+                        .share = target->srv ? (uint16_t)(target->v4.n + target->v6.n) : 0,
                 };
 
                 if (part->type == DNS_ANSWER_A) {
                         address.addr.in.sin_family = AF_INET;
-                        address.addr.in.sin_addr = part->records->list[i].v4;
+                        memcpy(&address.addr.in.sin_addr, &part->list[i], sizeof(address.addr.in.sin_addr));
                         address.addr.in.sin_port = htons(target->port);
                         address.addr.len = sizeof(address.addr.in);
                 } else {
                         address.addr.in6.sin6_family = AF_INET6;
-                        address.addr.in6.sin6_addr = part->records->list[i].v6;
+                        address.addr.in6.sin6_addr = part->list[i];
                         address.addr.in6.sin6_port = htons(target->port);
                         address.addr.len = sizeof(address.addr.in6);
                         addr_unmap(&address.addr);
@@ -342,8 +342,7 @@ static void dns_add_part(struct dns_lookup *lookup, const struct dns_part *part)
                 address.unreachable = !dns_reachable(&address.addr);
                 dns_add(&lookup->answer, &address);
         }
-        if (part->records)
-                lookup->answer.left_out += part->records->left_out;
+        lookup->answer.left_out += part->left_out;
 }
 
 static void dns_worse(enum dns_state *state, enum dns_state other) {
@@ -355,8 +354,8 @@ static void dns_lookup_free(struct dns_lookup *lookup) {
         size_t n = lookup->srv ? lookup->srv->n : 1;
 
         for (size_t i = 0; lookup->targets && i < n; i++) {
-                free(lookup->targets[i].v4.records);
-                free(lookup->targets[i].v6.records);
+                free(lookup->targets[i].v4.list);
+                free(lookup->targets[i].v6.list);
         }
         free(lookup->targets);
         free(lookup->srv);
@@ -408,29 +407,44 @@ static void dns_note(struct dns_lookup *lookup, int status) {
                 lookup->answer.why = dns_why(status);
 }
 
-/* Reads an answer.  Returns the status: that of c-ares, or what a look into the message says. */
+/* Reads an answer into dns->records.  Returns the status: that of c-ares, or what a look into the message says. */
 static int dns_read(struct dns_lookup *lookup, int status, const unsigned char *message, int len,
-                    enum dns_answer_type type, struct dns_answer_records **records) {
-        *records = NULL;
+                    enum dns_answer_type type) {
+        struct dns_answer_records *records = &lookup->dns->records;
+
         if (status == ARES_SUCCESS) {
-                *records = malloc(sizeof(**records));
-                if (!*records)
-                        status = ARES_ENOMEM;
-                else if (dns_answer_parse(message, (size_t)len, type, *records) < 0)
+                if (dns_answer_parse(message, (size_t)len, type, records) < 0)
                         status = ARES_EBADRESP;
-                else if (!(*records)->n)
+                else if (!records->n)
                         status = ARES_ENODATA;
         }
         if (status == ARES_SUCCESS) {
-                if (!lookup->from_server || (*records)->ttl < lookup->ttl)
-                        lookup->ttl = (*records)->ttl;
+                if (!lookup->from_server || records->ttl < lookup->ttl)
+                        lookup->ttl = records->ttl;
                 lookup->from_server = 1;
-        } else {
-                free(*records);
-                *records = NULL;
         }
         dns_note(lookup, status);
         return status;
+}
+
+/* Keeps the addresses of dns->records.  Returns the status. */
+static int dns_keep(struct dns_part *part) {
+        const struct dns_answer_records *records = &part->lookup->dns->records;
+
+        part->list = calloc(records->n, sizeof(*part->list));
+        if (!part->list) {
+                dns_note(part->lookup, ARES_ENOMEM);
+                return ARES_ENOMEM;
+        }
+        for (size_t i = 0; i < records->n; i++) {
+                if (part->type == DNS_ANSWER_A)
+                        memcpy(&part->list[i], &records->list[i].v4, sizeof(records->list[i].v4));
+                else
+                        part->list[i] = records->list[i].v6;
+        }
+        part->n = records->n;
+        part->left_out = records->left_out;
+        return ARES_SUCCESS;
 }
 
 /*
@@ -465,7 +479,10 @@ static void dns_part_arrived(struct dns_target *target);
 static void dns_got_part(void *arg, int status, int timeouts, unsigned char *message, int len) {
         struct dns_part *part = arg;
 
-        part->state = dns_state(dns_read(part->lookup, status, message, len, part->type, &part->records));
+        status = dns_read(part->lookup, status, message, len, part->type);
+        if (status == ARES_SUCCESS)
+                status = dns_keep(part);
+        part->state = dns_state(status);
         dns_part_arrived(part->target);
 }
 
@@ -497,26 +514,25 @@ static void dns_part_arrived(struct dns_target *target) {
 
 /* Takes the addresses of one family from what the hosts file says. */
 static void dns_take_file(struct dns_part *part, const struct ares_addrinfo *info, int family) {
-        part->state = DNS_EMPTY;
-        part->records = calloc(1, sizeof(*part->records));
-        for (const struct ares_addrinfo_node *node = info->nodes; node && part->records; node = node->ai_next) {
-                struct dns_answer_record *record = &part->records->list[part->records->n];
+        struct dns_answer_records *records = &part->lookup->dns->records;
+
+        records->n = records->left_out = 0;
+        for (const struct ares_addrinfo_node *node = info->nodes; node; node = node->ai_next) {
+                struct dns_answer_record *record = &records->list[records->n];
 
                 if (node->ai_family != family)
                         continue;
-                if (part->records->n == DNS_ANSWER_RECORDS) {
-                        part->records->left_out++;
+                if (records->n == DNS_ANSWER_RECORDS) {
+                        records->left_out++;
                         continue;
                 }
                 if (family == AF_INET)
                         record->v4 = ((const struct sockaddr_in *)(const void *)node->ai_addr)->sin_addr;
                 else
                         record->v6 = ((const struct sockaddr_in6 *)(const void *)node->ai_addr)->sin6_addr;
-                part->records->n++;
-                part->state = DNS_GOOD;
+                records->n++;
         }
-        if (!part->records)
-                part->state = DNS_FAILED;
+        part->state = records->n ? dns_state(dns_keep(part)) : DNS_EMPTY;
 }
 
 /* The hosts file speaks for both families, as it does for the C library. */
@@ -539,34 +555,46 @@ static void dns_ask(struct dns_lookup *lookup, struct dns_target *target) {
         target->v6 = (struct dns_part){ .lookup = lookup, .target = target, .type = DNS_ANSWER_AAAA };
         /* Without a name server in it, this has called back when it returns. */
         ares_getaddrinfo(lookup->dns->files, target->name, NULL, &hints, dns_got_file, target);
-        if (target->v4.records || target->v6.records)
+        if (target->v4.n || target->v6.n)
                 dns_arrived(lookup);
         else
                 dns_step(target);
 }
 
-static void dns_got_srv(void *arg, int status, int timeouts, unsigned char *message, int len) {
-        struct dns_lookup *lookup = arg;
-
-        status = dns_read(lookup, status, message, len, DNS_ANSWER_SRV, &lookup->srv);
-        if (status == ARES_SUCCESS && !lookup->dns->closing) {
-                lookup->targets = calloc(lookup->srv->n, sizeof(*lookup->targets));
-                if (!lookup->targets) {
-                        status = ARES_ENOMEM;
-                        dns_note(lookup, status);
-                }
+/* Makes targets of the SRV records in dns->records.  Returns the status. */
+static int dns_targets(struct dns_lookup *lookup) {
+        lookup->srv = malloc(sizeof(*lookup->srv));
+        lookup->targets = calloc(lookup->dns->records.n, sizeof(*lookup->targets));
+        if (!lookup->srv || !lookup->targets) {
+                free(lookup->srv);
+                free(lookup->targets);
+                lookup->srv = NULL;
+                lookup->targets = NULL;
+                dns_note(lookup, ARES_ENOMEM);
+                return ARES_ENOMEM;
         }
-        lookup->answer.v4 = lookup->answer.v6 = dns_state(status);
-        for (size_t i = 0; lookup->targets && i < lookup->srv->n; i++) {
-                struct dns_target *target = &lookup->targets[i];
+        *lookup->srv = lookup->dns->records;
+        for (size_t i = 0; i < lookup->srv->n; i++) {
                 const struct dns_answer_record *record = &lookup->srv->list[i];
 
-                lookup->missing++;
-                *target = (struct dns_target){
+                lookup->targets[i] = (struct dns_target){
                         .name = record->srv.target, .port = record->srv.port, .priority = record->srv.priority,
                         .weight = record->srv.weight, .srv = 1,
                 };
-                dns_ask(lookup, target);
+        }
+        return ARES_SUCCESS;
+}
+
+static void dns_got_srv(void *arg, int status, int timeouts, unsigned char *message, int len) {
+        struct dns_lookup *lookup = arg;
+
+        status = dns_read(lookup, status, message, len, DNS_ANSWER_SRV);
+        if (status == ARES_SUCCESS && !lookup->dns->closing)
+                status = dns_targets(lookup);
+        lookup->answer.v4 = lookup->answer.v6 = dns_state(status);
+        for (size_t i = 0; lookup->targets && i < lookup->srv->n; i++) {
+                lookup->missing++;
+                dns_ask(lookup, &lookup->targets[i]);
         }
         dns_arrived(lookup);
 }

@@ -128,12 +128,13 @@ static int dns_answer_data(const struct dns_answer_cursor *cursor, const struct 
                 if (head->data_len != sizeof(record->v4))
                         return -EBADMSG;
                 memcpy(&record->v4, data, sizeof(record->v4));
-                return 0;
+                /* 0.0.0.0/8, multicast and what is above: connect() would take the first for this machine. */
+                return data[0] == 0 || data[0] >= 224;
         case DNS_ANSWER_AAAA:
                 if (head->data_len != sizeof(record->v6))
                         return -EBADMSG;
                 memcpy(&record->v6, data, sizeof(record->v6));
-                return 0;
+                return IN6_IS_ADDR_UNSPECIFIED(&record->v6) || IN6_IS_ADDR_MULTICAST(&record->v6);
         default:
                 if (head->data_len <= DNS_ANSWER_SRV_FIXED)
                         return -EBADMSG;

@@ -37,7 +37,8 @@ struct dns_answer_records {
 };
 
 /*
- * Gathers the records of one type.  SRV records that offer nothing (target ".", port 0) are skipped.
+ * Gathers the records of one type.  Those that offer nothing are skipped: SRV with the target "." or port 0, and
+ * addresses that no server can have (0.0.0.0, multicast).
  * Returns 0, perhaps with no record at all; or -EBADMSG where the message makes no sense, whatever it held.
  */
 int dns_answer_parse(const unsigned char *message, size_t len, enum dns_answer_type type,

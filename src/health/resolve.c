@@ -2,29 +2,338 @@
 #include "health/resolve.h"
 
 #include <errno.h>
-#include <netdb.h>
+#include <inttypes.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <time.h>
+#include <unistd.h>
 
-#define RESOLVE_RETRY_S 5
-#define RESOLVE_STOP_MS 200
-#define RESOLVE_HOST_SIZE 512
+#include "base/clock.h"
+#include "base/text.h"
+#include "health/instances.h"
+#include "health/names.h"
+
+#define RESOLVE_PARALLEL 64             /* look-ups at once */
+#define RESOLVE_PAUSE_MS 100            /* after an error of the loop itself */
+#define RESOLVE_SHOWN 8                 /* addresses that a line lists */
+#define RESOLVE_REMIND_MS 600000        /* a failure that goes on is logged again */
+#define RESOLVE_SRV "srv:"
+
+/* How many lines may be logged: a few at once, and one more each period. */
+struct resolve_lines {
+        int64_t next_ms;
+        unsigned left;
+};
+#define RESOLVE_NAME_LINES 6            /* of one name */
+#define RESOLVE_NAME_PERIOD_MS 10000
+#define RESOLVE_ALL_LINES 50            /* of all names */
+#define RESOLVE_ALL_PERIOD_MS 500
+
+/* One name, which is one server of the config. */
+struct resolve_name {
+        struct resolve *resolve;
+        struct instances instances;     /* its addresses in the backend */
+        const struct conf_server *server;
+        char *host;                     /* owned; or the SRV name */
+        uint16_t port;
+        unsigned failures;              /* as of names.h */
+        int64_t due_ms;                 /* the next look-up; INT64_MAX: one is under way */
+        int first;                      /* nobody has looked it up yet */
+        int failing;                    /* the log knows that there is a problem */
+        int64_t failing_ms;             /* when it was told */
+        struct resolve_lines lines;
+};
 
 struct resolve {
-        struct backend *backends;
-        size_t n;
+        struct env_shared *shared;
         struct log *log;
+        struct dns *dns;
+        struct resolve_name *names;     /* owned */
+        size_t n;
+        struct names_set set;           /* of the name that has an answer */
+        size_t turn;                    /* whose turn it is to be looked up */
+        int wake;                       /* an eventfd, owned: it is time to stop */
+        struct resolve_lines lines;
+        unsigned unsaid;                /* lines that were too many */
+        struct log_limit error_limit;
         pthread_t thread;
-        pthread_mutex_t lock;
+        pthread_mutex_t lock;           /* of the rest */
         pthread_cond_t changed;
-        int first_round_done;
-        int stop;
-        int ended;
+        size_t first;                   /* names that nobody has looked up yet */
 };
+
+static int resolve_lines_ask(struct resolve_lines *lines, int64_t now, unsigned most, int64_t period_ms) {
+        if (lines->next_ms == 0)
+                *lines = (struct resolve_lines){ .next_ms = now + period_ms, .left = most };
+        while (lines->left < most && lines->next_ms <= now) {
+                lines->left++;
+                lines->next_ms += period_ms;
+        }
+        if (lines->left == most)
+                lines->next_ms = now + period_ms;
+        if (!lines->left)
+                return 0;
+        lines->left--;
+        return 1;
+}
+
+/* Logs a line about a name, unless there were too many. */
+static void resolve_log(struct resolve_name *name, enum log_level level, int64_t now, const struct text *line) {
+        struct resolve *resolve = name->resolve;
+        struct log_context context = { .backend = name->instances.backend->conf->name, .server = name->server->name,
+                                       .address = name->server->text };
+
+        if (!resolve_lines_ask(&name->lines, now, RESOLVE_NAME_LINES, RESOLVE_NAME_PERIOD_MS) ||
+            !resolve_lines_ask(&resolve->lines, now, RESOLVE_ALL_LINES, RESOLVE_ALL_PERIOD_MS)) {
+                resolve->unsaid++;
+                return;
+        }
+        log_write(resolve->log, level, &context, "%.*s", (int)line->len, line->buf);
+}
+
+static void resolve_log_unsaid(struct resolve *resolve, int64_t now) {
+        if (!resolve->unsaid ||
+            !resolve_lines_ask(&resolve->lines, now, RESOLVE_ALL_LINES, RESOLVE_ALL_PERIOD_MS))
+                return;
+        log_warning(resolve->log, LOG_NO_CONTEXT, "%u lines about names of servers were too many and are left out",
+                    resolve->unsaid);
+        resolve->unsaid = 0;
+}
+
+/* "10.0.0.1:80, 10.0.0.2:80 and 3 more" */
+static void resolve_list(const struct names_set *set, struct text *text) {
+        char addr[ADDR_STRLEN];
+
+        for (size_t i = 0; i < set->n && i < RESOLVE_SHOWN; i++) {
+                const struct names_address *address = &set->list[i];
+
+                text_printf(text, "%s%s", i ? ", " : "",
+                            addr_format(&address->addr.sa, address->addr.len, addr, sizeof(addr)));
+                if (address->weight != NAMES_WEIGHT_CONFIGURED)
+                        text_printf(text, " (%sweight %d)", address->backup ? "backup, " : "", address->weight);
+        }
+        if (set->n > RESOLVE_SHOWN)
+                text_printf(text, " and %zu more", set->n - RESOLVE_SHOWN);
+}
+
+/* What to say of an answer that leaves something open.  Once, and now and then while that goes on. */
+static void resolve_tell_problem(struct resolve_name *name, const struct dns_answer *answer,
+                                 const struct names_result *result, int64_t now) {
+        int64_t hold = name->resolve->shared->conf->resolver.hold;
+        char line[512];
+        struct text text = text_init(line, sizeof(line));
+
+        if (name->failing && !result->removed && now - name->failing_ms < RESOLVE_REMIND_MS)
+                return;
+        name->failing = 1;
+        name->failing_ms = now;
+        text_printf(&text, "cannot resolve %sthe server's name: %s; ", answer->n ? "all of " : "",
+                    answer->why ? answer->why : "a part of its addresses is gone");
+        if (!name->resolve->set.n)
+                text_add(&text, "it is down until the name resolves, ");
+        else if (result->failed && answer->n)
+                text_add(&text, "what else it had stays in use, ");
+        else if (result->failed)
+                text_add(&text, "the last good answer stays in use, ");
+        else if (hold < 0)
+                text_add(&text, "the addresses that it had stay in use, ");
+        else
+                text_printf(&text, "unless that lasts for %" PRId64 ".%03" PRId64 " s, its addresses stay in use, ",
+                            hold / 1000, hold % 1000);
+        text_printf(&text, "next try in %" PRId64 ".%03" PRId64 " s", result->next_ms / 1000, result->next_ms % 1000);
+        resolve_log(name, LOG_LEVEL_WARNING, now, &text);
+}
+
+static void resolve_tell(struct resolve_name *name, const struct dns_answer *answer,
+                         const struct names_result *result, size_t left_out, int64_t now) {
+        int bad = result->failed || result->held || !name->resolve->set.n;
+        char line[1024];
+        struct text text = text_init(line, sizeof(line));
+
+        if ((result->changed && name->resolve->set.n) || (name->failing && !bad)) {
+                text_printf(&text, "the server's name resolves to ");
+                resolve_list(&name->resolve->set, &text);
+                if (!name->first && result->changed)
+                        text_printf(&text, "; %u new, %u gone", result->added, result->removed);
+                if (left_out)
+                        text_printf(&text, "; %zu more are left out, they are too many or cannot be reached from here",
+                                    left_out);
+                resolve_log(name, LOG_LEVEL_INFO, now, &text);
+        }
+        if (bad)
+                resolve_tell_problem(name, answer, result, now);
+        else
+                name->failing = 0;
+}
+
+/* Somebody has looked the name up, now. */
+static void resolve_first(struct resolve_name *name, int64_t now) {
+        struct resolve *resolve = name->resolve;
+
+        name->first = 0;
+        instances_asked(&name->instances, now);
+        pthread_mutex_lock(&resolve->lock);
+        if (--resolve->first == 0)
+                pthread_cond_broadcast(&resolve->changed);
+        pthread_mutex_unlock(&resolve->lock);
+}
+
+static void resolve_done(void *arg, const struct dns_answer *answer) {
+        struct resolve_name *name = arg;
+        struct names_set *set = &name->resolve->set;
+        const struct names_rules rules = { .resolve = name->instances.backend->conf->resolve,
+                                           .hold = name->resolve->shared->conf->resolver.hold };
+        int64_t now = clock_now_ms();
+        struct names_result result;
+        size_t left_out;
+
+        instances_get(&name->instances, set);
+        set->failures = name->failures;
+        names_apply(set, answer, &rules, now, &result);
+        name->failures = set->failures;
+        name->due_ms = now + result.next_ms;
+        left_out = answer->left_out + instances_put(&name->instances, set, now);
+        if (!name->instances.overridden)
+                resolve_tell(name, answer, &result, left_out, now);
+        if (name->first)
+                resolve_first(name, now);
+}
+
+static void resolve_ask(struct resolve_name *name) {
+        struct dns *dns = name->resolve->dns;
+        int r;
+
+        name->due_ms = INT64_MAX;
+        if (name->server->addr.kind == ADDR_SRV)
+                r = dns_srv(dns, name->host, resolve_done, name);
+        else
+                r = dns_host(dns, name->host, name->port, resolve_done, name);
+        if (r < 0)
+                name->due_ms = clock_now_ms() + NAMES_RETRY_MS;
+}
+
+/* Starts what is due.  Returns how long nothing else will be (ms). */
+static int64_t resolve_round(struct resolve *resolve) {
+        int64_t now = clock_now_ms(), next = INT64_MAX;
+
+        resolve_log_unsaid(resolve, now);
+        if (dns_outdated(resolve->dns))
+                return INT64_MAX;
+        for (size_t i = 0; i < resolve->n && dns_pending(resolve->dns) < RESOLVE_PARALLEL; i++) {
+                struct resolve_name *name = &resolve->names[resolve->turn];
+
+                resolve->turn = (resolve->turn + 1) % resolve->n;
+                if (name->due_ms <= now)
+                        resolve_ask(name);
+                if (name->due_ms < next)
+                        next = name->due_ms;
+        }
+        /* With all places taken, the end of a look-up is what to wait for. */
+        if (dns_pending(resolve->dns) >= RESOLVE_PARALLEL)
+                return INT64_MAX;
+        return next > now ? next - now : 0;
+}
+
+static void *resolve_main(void *arg) {
+        struct resolve *resolve = arg;
+        int r;
+
+        do {
+                int64_t wait = resolve_round(resolve);
+
+                r = dns_wait(resolve->dns, resolve->wake, wait == INT64_MAX ? -1 : wait);
+                if (r < 0) {
+                        struct pollfd wake = { .fd = resolve->wake, .events = POLLIN };
+
+                        if (log_limit_ask(&resolve->error_limit, clock_now_ms(), RESOLVE_REMIND_MS))
+                                log_error(resolve->log, LOG_NO_CONTEXT, "cannot wait for name servers: %s",
+                                          strerror(-r));
+                        r = poll(&wake, 1, RESOLVE_PAUSE_MS) > 0;
+                }
+        } while (r <= 0);
+        return NULL;
+}
+
+static int resolve_named(const struct conf_server *server) {
+        return server->addr.kind == ADDR_HOST || server->addr.kind == ADDR_SRV;
+}
+
+/* What the records have is what a former process found. */
+static void resolve_seed(struct resolve_name *name) {
+        name->first = !instances_were_asked(&name->instances);
+        name->resolve->first += (size_t)name->first;
+}
+
+static int resolve_add(struct resolve *resolve, struct backend *backend, unsigned server, uint16_t slot) {
+        struct resolve_name *name = &resolve->names[resolve->n++];
+        const struct conf_server *conf = &backend->conf->servers[server];
+        size_t size = strlen(conf->text) + 1;
+
+        *name = (struct resolve_name){ .resolve = resolve, .server = conf };
+        name->host = malloc(size);
+        if (!name->host)
+                return -ENOMEM;
+        if (conf->addr.kind == ADDR_SRV)
+                snprintf(name->host, size, "%s", conf->text + strlen(RESOLVE_SRV));
+        else if (addr_split_host(conf->text, name->host, size, &name->port) < 0)
+                return -EINVAL;
+        return instances_init(&name->instances, resolve->shared, backend, server, slot);
+}
+
+/* Gathers the names.  Returns 0 or -errno. */
+static int resolve_gather(struct resolve *resolve) {
+        const struct env_shared *shared = resolve->shared;
+        const struct conf *conf = shared->conf;
+        struct server_record *records = arena_slab(shared->arena, ARENA_SERVERS);
+        uint32_t used = shared->arena->head->extents[ARENA_SERVERS].used;
+        struct resolve_name **names = calloc(UINT16_MAX + 1, sizeof(*names));   /* by the slot of instance 0 */
+        size_t n = 0;
+        int r = names ? 0 : -ENOMEM;
+
+        for (size_t b = 0; b < conf->n_backends; b++)
+                for (size_t i = 0; i < conf->backends[b].n_servers; i++)
+                        n += (size_t)resolve_named(&conf->backends[b].servers[i]);
+        resolve->names = calloc(n ? n : 1, sizeof(*resolve->names));
+        if (!resolve->names)
+                r = -ENOMEM;
+        /* By slots, which say what a server of the config has. */
+        for (uint32_t i = 0; i < used && r == 0; i++) {
+                const struct conf_server *server = shared->servers[i].conf;
+                struct backend *backend = &shared->backends[records[i].backend];
+
+                if (!server || shared->servers[i].ghost || records[i].instance || !resolve_named(server))
+                        continue;
+                names[i] = &resolve->names[resolve->n];
+                r = resolve_add(resolve, backend, (unsigned)(server - backend->conf->servers), (uint16_t)i);
+        }
+        for (uint32_t i = 0; i < used && r == 0; i++)
+                if (records[i].instance && names[records[i].first] && shared->servers[i].conf &&
+                    !shared->servers[i].ghost)
+                        r = instances_add(&names[records[i].first]->instances, (uint16_t)i);
+        free(names);
+        for (size_t i = 0; i < resolve->n && r == 0; i++)
+                resolve_seed(&resolve->names[i]);
+        return r;
+}
+
+static void resolve_free(struct resolve *resolve) {
+        dns_free(resolve->dns);
+        for (size_t i = 0; i < resolve->n; i++) {
+                instances_deinit(&resolve->names[i].instances);
+                free(resolve->names[i].host);
+        }
+        free(resolve->names);
+        if (resolve->wake >= 0)
+                close(resolve->wake);
+        pthread_cond_destroy(&resolve->changed);
+        pthread_mutex_destroy(&resolve->lock);
+        free(resolve);
+}
 
 static struct timespec resolve_after(int64_t ms) {
         struct timespec ts;
@@ -39,141 +348,64 @@ static struct timespec resolve_after(int64_t ms) {
         return ts;
 }
 
-/* Returns 1 where the server has an address now. */
-static int resolve_server(struct resolve *resolve, struct backend *backend, size_t i, int first) {
-        const struct conf_server *server = &backend->conf->servers[i];
-        struct log_context context = {
-                .backend = backend->conf->name, .server = server->name, .address = server->text,
-        };
-        struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG }, *found = NULL;
-        struct addr addr = { .kind = ADDR_IP };
-        char host[RESOLVE_HOST_SIZE], service[8], text[ADDR_STRLEN];
-        uint16_t port;
-        int r;
-
-        if (strlen(server->text) >= sizeof(host) || addr_split_host(server->text, host, sizeof(host), &port) < 0)
-                return 0;
-        snprintf(service, sizeof(service), "%u", (unsigned)port);
-        r = getaddrinfo(host, service, &hints, &found);
-        if (r) {
-                if (first)
-                        log_warning(resolve->log, &context,
-                                    "cannot resolve the server's name: %s; "
-                                    "it is down until the name resolves, next try in %d s",
-                                    r == EAI_SYSTEM ? strerror(errno) : gai_strerror(r), RESOLVE_RETRY_S);
-                return 0;
-        }
-        memcpy(&addr.sa, found->ai_addr, found->ai_addrlen);
-        addr.len = found->ai_addrlen;
-        freeaddrinfo(found);
-        addr_unmap(&addr);
-        backend_set_address(backend, backend->members[i].slot, &addr);
-        log_info(resolve->log, &context, "the server's name resolves to %s",
-                 addr_format(&addr.sa, addr.len, text, sizeof(text)));
-        return 1;
-}
-
-/* One round over all names without an address.  Returns how many are still without. */
-static size_t resolve_round(struct resolve *resolve, int first) {
-        size_t missing = 0;
-
-        for (size_t b = 0; b < resolve->n; b++)
-                for (size_t i = 0; resolve->backends[b].conf && i < resolve->backends[b].conf->n_servers; i++) {
-                        struct addr addr;
-
-                        if (resolve->backends[b].conf->servers[i].addr.kind != ADDR_HOST)
-                                continue;
-                        backend_address(&resolve->backends[b], resolve->backends[b].members[i].slot, &addr);
-                        if (addr.kind == ADDR_NONE)
-                                missing += !resolve_server(resolve, &resolve->backends[b], i, first);
-                }
-        return missing;
-}
-
-static void *resolve_main(void *arg) {
-        struct resolve *resolve = arg;
-        size_t missing = resolve_round(resolve, 1);
-
-        pthread_mutex_lock(&resolve->lock);
-        resolve->first_round_done = 1;
-        pthread_cond_broadcast(&resolve->changed);
-        while (missing && !resolve->stop) {
-                struct timespec until = resolve_after(RESOLVE_RETRY_S * 1000);
-
-                if (pthread_cond_timedwait(&resolve->changed, &resolve->lock, &until) != ETIMEDOUT)
-                        continue;
-                pthread_mutex_unlock(&resolve->lock);
-                missing = resolve_round(resolve, 0);
-                pthread_mutex_lock(&resolve->lock);
-        }
-        resolve->ended = 1;
-        pthread_cond_broadcast(&resolve->changed);
-        pthread_mutex_unlock(&resolve->lock);
-        return NULL;
-}
-
-static int resolve_needed(const struct backend *backends, size_t n) {
-        for (size_t b = 0; b < n; b++)
-                for (size_t i = 0; backends[b].conf && i < backends[b].conf->n_servers; i++)
-                        if (backends[b].conf->servers[i].addr.kind == ADDR_HOST)
-                                return 1;
-        return 0;
-}
-
-int resolve_start(struct resolve **out, struct backend *backends, size_t n, struct log *log, int wait_ms) {
+static int resolve_run(struct resolve *resolve, int wait_ms) {
         struct timespec until = resolve_after(wait_ms);
-        struct resolve *resolve;
-        pthread_condattr_t attr;
         sigset_t all, before;
         int r;
-
-        *out = NULL;
-        if (!resolve_needed(backends, n))
-                return 0;
-        resolve = calloc(1, sizeof(*resolve));
-        if (!resolve)
-                return -ENOMEM;
-        *resolve = (struct resolve){ .backends = backends, .n = n, .log = log, .lock = PTHREAD_MUTEX_INITIALIZER };
-        pthread_condattr_init(&attr);
-        pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-        pthread_cond_init(&resolve->changed, &attr);
-        pthread_condattr_destroy(&attr);
 
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &before);
         r = pthread_create(&resolve->thread, NULL, resolve_main, resolve);
         pthread_sigmask(SIG_SETMASK, &before, NULL);
-        if (r) {
-                pthread_cond_destroy(&resolve->changed);
-                free(resolve);
+        if (r)
                 return -r;
-        }
         pthread_mutex_lock(&resolve->lock);
-        while (!resolve->first_round_done && !r)
+        while (resolve->first && !r && wait_ms > 0)
                 r = pthread_cond_timedwait(&resolve->changed, &resolve->lock, &until);
         pthread_mutex_unlock(&resolve->lock);
+        return 0;
+}
+
+int resolve_start(struct resolve **out, struct env_shared *shared, int wait_ms) {
+        struct resolve *resolve = calloc(1, sizeof(*resolve));
+        pthread_condattr_t attr;
+        int r;
+
+        *out = NULL;
+        if (!resolve)
+                return -ENOMEM;
+        resolve->shared = shared;
+        resolve->log = shared->log;
+        pthread_mutex_init(&resolve->lock, NULL);
+        pthread_condattr_init(&attr);
+        pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+        pthread_cond_init(&resolve->changed, &attr);
+        pthread_condattr_destroy(&attr);
+        resolve->wake = -1;
+        r = resolve_gather(resolve);
+        if (r < 0 || !resolve->n) {
+                resolve_free(resolve);
+                return r;
+        }
+        resolve->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        r = resolve->wake < 0 ? -errno : dns_new(&resolve->dns, &shared->conf->resolver);
+        if (r == 0)
+                r = resolve_run(resolve, wait_ms);
+        if (r < 0) {
+                resolve_free(resolve);
+                return r;
+        }
         *out = resolve;
         return 0;
 }
 
-int resolve_stop(struct resolve *resolve) {
-        struct timespec until = resolve_after(RESOLVE_STOP_MS);
-        int ended, r = 0;
+void resolve_stop(struct resolve *resolve) {
+        uint64_t one = 1;
 
         if (!resolve)
-                return 0;
-        pthread_mutex_lock(&resolve->lock);
-        resolve->stop = 1;
-        pthread_cond_broadcast(&resolve->changed);
-        /* getaddrinfo() cannot be interrupted. */
-        while (!resolve->ended && !r)
-                r = pthread_cond_timedwait(&resolve->changed, &resolve->lock, &until);
-        ended = resolve->ended;
-        pthread_mutex_unlock(&resolve->lock);
-        if (!ended)
-                return RESOLVE_STUCK;
+                return;
+        while (write(resolve->wake, &one, sizeof(one)) < 0 && errno == EINTR)
+                ;
         pthread_join(resolve->thread, NULL);
-        pthread_cond_destroy(&resolve->changed);
-        free(resolve);
-        return 0;
+        resolve_free(resolve);
 }

@@ -2,29 +2,25 @@
 #ifndef SPLICED_HEALTH_RESOLVE_H
 #define SPLICED_HEALTH_RESOLVE_H
 
-#include "balance/backend.h"
-#include "base/log.h"
+#include "session/env.h"
 
 /*
- * Host names of servers: looked up once at start, in a thread of its own,
- * since the system's resolver blocks.  A name that does not resolve is tried again every few seconds until it
- * does; its server is without an address, and so not chosen, until then.
+ * Names of servers: one thread of the worker's follows them all, see dns.h for the look-ups and names.h for what
+ * answers mean.  Each address is a server of its own, with a slot; one that leaves keeps its slot while sessions
+ * have it.  What is in use stands in the records, so a successor goes on with it and looks the names up anew.
+ * A server whose name has no address is down, and looked up again.
  */
 
 struct resolve;
 
 /*
- * Starts looking up the names of the backends' servers and waits at most
- * wait_ms for the first round.  *out is NULL where there is no name to look up.
- * backends and log are borrowed until resolve_stop() has returned 0.  Returns 0 or -errno.
+ * Starts to follow the names of the config's servers, and waits at most wait_ms until those that were never looked
+ * up have been.  *out is NULL where there is no name.  Only one runs at a time, and while it does nobody else
+ * gives servers' slots out.  shared is borrowed until resolve_stop().  Returns 0 or -errno.
  */
-int resolve_start(struct resolve **out, struct backend *backends, size_t n, struct log *log, int wait_ms);
+int resolve_start(struct resolve **out, struct env_shared *shared, int wait_ms);
 
-/*
- * Ends the thread and frees.  NULL is fine.  Returns 0, or RESOLVE_STUCK where
- * the system's resolver does not return: then nothing was freed, and what was borrowed must stay.
- */
-#define RESOLVE_STUCK 1
-int resolve_stop(struct resolve *resolve);
+/* Ends the thread, at once, and frees.  NULL is fine. */
+void resolve_stop(struct resolve *resolve);
 
 #endif

@@ -78,7 +78,7 @@ static int child_run(const struct child_job *child) {
         struct conf *conf = child->conf;
         const char *failed = NULL;
         struct log *log;
-        int stuck = 0, r = 0;
+        int r = 0;
 
         if (!conf)
                 r = child_load(&conf, control->config, "the effective config", stderr);
@@ -98,7 +98,7 @@ static int child_run(const struct child_job *child) {
         job.log = log;
         r = confine_enter(conf, child->arena, child->calls, 0, log);
         if (r >= 0)
-                r = worker_run(&job, &stuck);
+                r = worker_run(&job);
         return r < 0 ? 1 : 0;
 }
 

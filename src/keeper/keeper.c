@@ -507,7 +507,7 @@ static void keeper_alone_beat(void *arg, int draining) {
 }
 
 /* One process: no keeper, no helper, nobody to hand sessions to.  Returns -errno or 0. */
-static int keeper_alone(struct keeper *keeper, const struct conf *conf, int *stuck) {
+static int keeper_alone(struct keeper *keeper, const struct conf *conf) {
         struct worker_job job = {
                 .conf = conf, .log = keeper->log, .arena = &keeper->arena, .alone = 1, .ready = keeper_alone_ready,
                 .beat = keeper_alone_beat, .arg = keeper, .inherited = &keeper->service.inherited,
@@ -515,7 +515,7 @@ static int keeper_alone(struct keeper *keeper, const struct conf *conf, int *stu
         int r = confine_enter(conf, &keeper->arena, &keeper->calls, 1, keeper->log);
 
         if (r >= 0)
-                r = worker_run(&job, stuck);
+                r = worker_run(&job);
         slots_unlisten_new(&keeper->arena, NULL);
         return r;
 }
@@ -584,13 +584,13 @@ static int keeper_prepare(struct keeper *keeper, const struct conf *conf) {
 
 enum keeper_status keeper_run(struct conf *conf, const struct keeper_options *options) {
         struct keeper keeper;
-        int r, stuck = 0;
+        int r;
 
         keeper_init(&keeper, options);
         keeper.conf = conf;
         r = keeper_prepare(&keeper, conf);
         if (r >= 0 && options->alone) {
-                r = keeper_alone(&keeper, conf, &stuck);
+                r = keeper_alone(&keeper, conf);
                 keeper.status = r < 0 ? KEEPER_FAILURE : KEEPER_OK;
         } else if (r >= 0) {
                 r = keeper_signals(&keeper);
@@ -603,9 +603,6 @@ enum keeper_status keeper_run(struct conf *conf, const struct keeper_options *op
         }
         if (r < 0 && conf->log.to != LOG_TO_STDERR)
                 fprintf(stderr, "spliced: failed: %s; the log tells more\n", strerror(-r));
-        /* A thread of the system's resolver may still use them. */
-        if (stuck)
-                return keeper.status;
         if (options->alone && keeper.arena.head)
                 shared_close_loops(&keeper.arena);
         keeper_deinit(&keeper);

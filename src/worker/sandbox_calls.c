@@ -129,7 +129,7 @@ static int sandbox_calls_list(scmp_filter_ctx filter, uint32_t action, const cha
 
 /* The families that a listener, a server or the resolver has. */
 static int sandbox_calls_socket(scmp_filter_ctx filter) {
-        static const unsigned families[] = { AF_UNIX, AF_INET, AF_INET6, AF_NETLINK };
+        static const unsigned families[] = { AF_UNIX, AF_INET, AF_INET6 };
         int r = 0;
 
         for (size_t i = 0; i < sizeof(families) / sizeof(families[0]) && r == 0; i++)

@@ -231,6 +231,10 @@ void slots_update(const struct arena *arena, const struct conf *now, const struc
                 slot_;                                                                                                 \
         })
 
+static int slots_server_named(const struct conf_server *conf) {
+        return conf->addr.kind == ADDR_HOST || conf->addr.kind == ADDR_SRV;
+}
+
 /* Which slots are which servers', by backend and name: found at once, however many there are. */
 struct slots_index {
         uint32_t *table;                /* slot + 1; 0: free; owned */
@@ -286,19 +290,14 @@ static void slots_server_file(struct server_record *record, const struct conf_se
         if (!is_new && (strcmp(record->text, conf->text) != 0 || (record->file_disabled && !conf->disabled)))
                 record->up_ms = sys_clock_ms();
         if (strcmp(record->text, conf->text) != 0) {
-                record->addr = (struct addr){ .kind = ADDR_NONE };
-                if (conf->addr.kind != ADDR_HOST && conf->addr.kind != ADDR_SRV)
+                record->addr = record->former = (struct addr){ .kind = ADDR_NONE };
+                if (!slots_server_named(conf))
                         record->addr = conf->addr;
-                record->address_set = 0;
+                record->address_set = record->asked = record->srv_backup = 0;
+                record->srv_weight = 0;
         }
         snprintf(record->text, sizeof(record->text), "%s", conf->text);
-        if (record->file_weight != conf->weight)
-                record->file_weight = record->weight = conf->weight;
-        if (record->file_disabled != conf->disabled) {
-                record->file_disabled = (uint8_t)conf->disabled;
-                record->admin = conf->disabled ? SERVER_MAINT : SERVER_READY;
-        }
-        record->backup = (uint8_t)conf->backup;
+        server_file(record, conf);
 }
 
 /* The slot of a server: the one that it had, or a fresh one. */
@@ -317,6 +316,7 @@ static uint32_t slots_server(const struct arena *arena, struct slots_index *inde
                 extent->used = slot < extent->used ? extent->used : slot + 1;
                 memset(&records[slot], 0, sizeof(records[slot]));
                 records[slot].backend = backend;
+                records[slot].first = (uint16_t)slot;
                 snprintf(records[slot].name, sizeof(records[slot].name), "%s", conf->name);
                 records[slot].used = 1;
                 slots_index_add(index, &records[slot], slot);
@@ -374,6 +374,34 @@ static int slots_listener(struct env_shared *shared, const struct conf_listener 
         listener->accepted_options = sockopt_any(family, &conf->sockopts, SOCKOPT_ACCEPTED);
         listener->record->frontend = frontend;
         return conf->proxy_from.given ? acl_init(&listener->proxy_from, &conf->proxy_from, &nobody) : 0;
+}
+
+/* Takes up the further addresses of names that are in the config as they were. */
+static int slots_instances(struct env_shared *shared) {
+        struct server_record *records = arena_slab(shared->arena, ARENA_SERVERS);
+        uint32_t used = shared->arena->head->extents[ARENA_SERVERS].used;
+
+        for (uint32_t i = 0; i < used; i++) {
+                uint32_t first = records[i].first;
+                const struct conf_server *conf;
+                struct backend *backend;
+                int r;
+
+                if (!records[i].used || !records[i].instance || records[i].addr.kind == ADDR_NONE || first >= used)
+                        continue;
+                conf = shared->servers[first].conf;
+                if (!conf || !slots_server_named(conf) || records[first].backend != records[i].backend ||
+                    strcmp(records[first].name, records[i].name) != 0 ||
+                    strcmp(records[first].text, records[i].text) != 0)
+                        continue;
+                backend = &shared->backends[records[first].backend];
+                server_file(&records[i], conf);
+                shared->servers[i].conf = conf;
+                r = backend_add(backend, i, (unsigned)(conf - backend->conf->servers), 0);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
 }
 
 static int slots_frontend(struct env_shared *shared, const struct conf_frontend *conf, const uint16_t *backends) {
@@ -477,6 +505,8 @@ int slots_assign(struct env_shared *shared) {
         for (size_t i = 0; i < conf->n_backends && r >= 0; i++)
                 r = slots_backend(shared, &index, &conf->backends[i], &backends[i]);
         free(index.table);
+        if (r >= 0)
+                r = slots_instances(shared);
         for (size_t i = 0; i < conf->n_frontends && r >= 0; i++)
                 r = slots_frontend(shared, &conf->frontends[i], backends);
         if (r >= 0)

@@ -18,7 +18,8 @@
 #include "worker/slots.h"
 #include "worker/thread.h"
 
-#define WORKER_RESOLVE_MS 2000  /* that the start waits for host names */
+#define WORKER_RESOLVE_MS 2000  /* that the start waits for names of servers */
+#define WORKER_RESOLVE_NEW_MS 200       /* that a successor, with sessions to serve, waits for names that are new */
 #define WORKER_BEAT_MS 1000
 #define WORKER_LOG_LEAVE_MS 50
 #define WORKER_LOG_STOP_MS 1000 /* for a log target that is slow */
@@ -108,16 +109,11 @@ static int worker_adopt(struct worker *worker, unsigned threads, uint32_t sessio
         return shared_register(&worker->shared);
 }
 
-/* Only the first start waits for names: a successor keeps no session waiting, and finds addresses in the arena. */
-static int worker_resolve_wait(const struct worker *worker) {
-        return worker->job->alone || worker->control->generation <= 1 ? WORKER_RESOLVE_MS : 0;
-}
-
 static int worker_start(struct worker *worker) {
         const struct worker_job *job = worker->job;
+        int r, first = job->alone || worker->control->generation <= 1;
         struct limits limits;
         unsigned threads;
-        int r;
 
         r = worker_limits(job->conf, job->log, &threads, &limits);
         if (r < 0)
@@ -128,8 +124,8 @@ static int worker_start(struct worker *worker) {
         if (r >= 0)
                 r = worker_adopt(worker, threads, limits.sessions);
         if (r >= 0)
-                r = resolve_start(&worker->resolve, worker->shared.backends, ENV_BACKENDS, job->log,
-                                  worker_resolve_wait(worker));
+                r = resolve_start(&worker->resolve, &worker->shared,
+                                  first ? WORKER_RESOLVE_MS : WORKER_RESOLVE_NEW_MS);
         if (r >= 0)
                 r = thread_pool_start(&worker->pool);
         if (r >= 0 && job->ready)
@@ -275,19 +271,17 @@ static int worker_serve(struct worker *worker) {
         return r;
 }
 
-/* Returns 1 where the resolver may still use what was borrowed. */
-static int worker_finish(struct worker *worker) {
+static void worker_finish(struct worker *worker) {
         uint32_t left = atomic_load(&worker->shared.sessions_now);
-        int stuck;
 
+        resolve_stop(worker->resolve);
         thread_pool_stop(&worker->pool, worker->phase == THREAD_LEAVE ? THREAD_LEAVE : THREAD_STOP);
         if (worker->phase == THREAD_LEAVE) {
                 /* Sessions wait for the successor: nothing here may take long, and the process ends anyway. */
                 slots_unlisten_leaving(worker->job->arena);
                 log_stop(worker->log, WORKER_LOG_LEAVE_MS);
-                return 1;
+                return;
         }
-        stuck = resolve_stop(worker->resolve);
         if (worker->shared.arena)
                 log_info(worker->log, LOG_NO_CONTEXT,
                          "stopped: %" PRIu64 " sessions served, %" PRIu32 " reset at the end",
@@ -295,12 +289,10 @@ static int worker_finish(struct worker *worker) {
         log_stop(worker->log, WORKER_LOG_STOP_MS);
         if (worker->job->alone && worker->signals >= 0)
                 close(worker->signals);
-        if (!stuck)
-                shared_deinit(&worker->shared);
-        return stuck;
+        shared_deinit(&worker->shared);
 }
 
-int worker_run(const struct worker_job *job, int *stuck) {
+int worker_run(const struct worker_job *job) {
         struct worker worker = {
                 .job = job,
                 .log = job->log,
@@ -319,6 +311,6 @@ int worker_run(const struct worker_job *job, int *stuck) {
         /* Whatever went wrong here, a successor may do better with the sessions. */
         if (r < 0 && !job->alone)
                 worker.phase = THREAD_LEAVE;
-        *stuck = worker_finish(&worker);
+        worker_finish(&worker);
         return r;
 }

@@ -35,9 +35,8 @@ struct worker_job {
  * Runs to the end.  Returns 0 after a stop or a leave that was asked for, or -errno
  * where the start or an event loop failed; the reason is in the log then.
  * Listeners and whatever else the arena owns stay open.
- * *stuck is set where a thread of the system's resolver does not return: conf and log must not be freed then.
  */
-int worker_run(const struct worker_job *job, int *stuck);
+int worker_run(const struct worker_job *job);
 
 /*
  * Works out how many threads and sessions a config gets under the descriptor limit in

@@ -163,6 +163,14 @@ static void test_addresses(void **unused) {
         m.bytes[m.n - 11] = 3;
         assert_string_equal(addresses(&m, &ttl), "");
 
+        begin(&m, "app", DNS_ANSWER_A, 5);
+        put_a(&m, "app", 7, "0.0.0.0");
+        put_a(&m, "app", 7, "224.0.0.1");
+        put_a(&m, "app", 7, "255.255.255.255");
+        put_a(&m, "app", 7, "0.1.2.3");
+        put_a(&m, "app", 7, "223.255.255.255");
+        assert_string_equal(addresses(&m, &ttl), "223.255.255.255");
+
         begin(&m, "app.example.org", DNS_ANSWER_A, 0);
         assert_string_equal(addresses(&m, &ttl), "");
         assert_int_equal(ttl, 0);
@@ -225,6 +233,12 @@ static void test_v6(void **unused) {
         assert_int_equal(records.n, 1);
         assert_int_equal(records.ttl, 30);
         assert_memory_equal(&records.list[0].v6, &addr, 16);
+        inet_pton(AF_INET6, "ff02::1", &m.bytes[m.n - 16]);
+        assert_int_equal(parse(m.bytes, m.n, DNS_ANSWER_AAAA, &records), 0);
+        assert_int_equal(records.n, 0);
+        inet_pton(AF_INET6, "::", &m.bytes[m.n - 16]);
+        assert_int_equal(parse(m.bytes, m.n, DNS_ANSWER_AAAA, &records), 0);
+        assert_int_equal(records.n, 0);
         /* Asked for something else. */
         assert_int_equal(parse(m.bytes, m.n, DNS_ANSWER_A, &records), -EBADMSG);
 }

@@ -90,7 +90,7 @@ static int answer_make(struct answer *a, int tcp) {
                 add_address(a, "\xc0\x0c", 2, tcp ? 2 : 66);
         } else if (is(a, "empty")) {
                 a->n = 0;
-        } else if (is(a, "mute")) {
+        } else if (is(a, "mute") || is(a, "_mute")) {
                 return 0;
         } else {
                 a->bytes[3] |= 5;

@@ -1,165 +1,168 @@
 /* SPDX-License-Identifier: ISC */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "names_fixture.h"
 
 #include <netdb.h>
-#include <netinet/in.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "base/clock.h"
+#include "dns_liar.h"
 #include "health/resolve.h"
 
-#define PATIENCE_MS 60000       /* a system's resolver may take long to give up */
+#define PATIENCE_MS 20000
 
-struct fixture {
-        struct arena arena;
-        struct conf_server servers[3];
-        struct conf_backend conf;
-        struct backend backend;
-        struct resolve *resolve;
-};
+static struct dns_liar *liar;
 
-/* A backend whose servers have these addresses. */
-static struct fixture *open_backend(const char *const *texts, size_t n) {
-        const uint32_t sizes[ARENA_SLABS] = { [ARENA_SERVERS] = sizeof(struct server_record) };
-        const uint32_t counts[ARENA_SLABS] = { [ARENA_SERVERS] = 3 };
-        const uint16_t slots[] = { 0, 1, 2 };
-        struct fixture *f = calloc(1, sizeof(*f));
+/* A backend with these servers, name and address each, that asks the liar. */
+static struct fixture *open_servers(const char *resolver, ...) {
+        char text[4096];
+        size_t n = (size_t)snprintf(text, sizeof(text),
+                                    "resolver { servers = { \"127.0.0.1:%u\" } %s }\n"
+                                    "frontend \"f\" { listen \"unix:@spliced-resolve\" { } backend = \"b\" }\n"
+                                    "backend \"b\" { resolve = 20ms\n", dns_liar_port(liar), resolver);
+        const char *name;
+        va_list list;
 
-        for (size_t i = 0; i < n; i++) {
-                const char *why;
-
-                f->servers[i] = (struct conf_server){ .name = "s", .text = texts[i], .weight = 1 };
-                assert_int_equal(addr_parse(&f->servers[i].addr, texts[i], &why), 0);
-        }
-        f->conf = (struct conf_backend){ .name = "app", .servers = f->servers, .n_servers = n };
-        assert_int_equal(arena_init(&f->arena, sizes, counts), 0);
-        for (size_t i = 0; i < n; i++) {
-                struct server_record *record = (struct server_record *)arena_slab(&f->arena, ARENA_SERVERS) + i;
-
-                record->weight = 1;
-                if (f->servers[i].addr.kind != ADDR_HOST)
-                        record->addr = f->servers[i].addr;
-        }
-        assert_int_equal(backend_init(&f->backend, &f->conf, &f->arena, slots, NULL), 0);
-        return f;
+        va_start(list, resolver);
+        while ((name = va_arg(list, const char *)))
+                n += (size_t)snprintf(text + n, sizeof(text) - n, "server \"%s\" { address = \"%s\" }\n", name,
+                                      va_arg(list, const char *));
+        va_end(list);
+        snprintf(text + n, sizeof(text) - n, "}\n");
+        return fixture_open(text);
 }
 
-/* Stops within its bound each time; a resolver that hangs is asked again until it has let go. */
-static void close_backend(struct fixture *f) {
+/* Waits until the log has that. */
+static void await_log(struct fixture *f, const char *what) {
         int64_t until = clock_now_ms() + PATIENCE_MS;
-        int r;
 
-        do {
-                int64_t begin = clock_now_ms();
-
-                r = resolve_stop(f->resolve);
-                assert_true(clock_now_ms() - begin < 5000);
-        } while (r == RESOLVE_STUCK && clock_now_ms() < until);
-        assert_int_equal(r, 0);
-        backend_deinit(&f->backend);
-        arena_deinit(&f->arena);
-        free(f);
+        while (!strstr(fixture_log(f), what)) {
+                if (clock_now_ms() > until)
+                        fail_msg("not in the log: %s\n%s", what, f->log_text);
+                usleep(1000);
+        }
 }
 
-/* A system without /etc/hosts, and so without localhost, says nothing about ours. */
-static void skip_without_localhost(void) {
-        struct addrinfo *list;
+static void stop(struct fixture *f, struct resolve *resolve) {
+        int64_t begin = clock_now_ms();
 
-        if (getaddrinfo("localhost", NULL, NULL, &list) != 0)
-                skip();
-        freeaddrinfo(list);
-}
-
-static int picked(struct fixture *f, struct addr *addr) {
-        struct backend_request request = { 0 };
-
-        return backend_pick(&f->backend, &request, addr);
+        resolve_stop(resolve);
+        assert_true(clock_now_ms() - begin < 5000);
+        fixture_close(f);
 }
 
 static void test_nothing_to_do(void **unused) {
-        static const char *const texts[] = { "127.0.0.1:80", "unix:/run/x" };
-        struct fixture *f = open_backend(texts, 2);
+        struct fixture *f = fixture_open("frontend \"f\" { listen \"unix:@spliced-resolve\" { } backend = \"b\" }\n"
+                                         "backend \"b\" { server \"a\" { address = \"unix:/run/x\" } }\n");
+        struct resolve *resolve;
 
         (void)unused;
-        assert_int_equal(resolve_start(&f->resolve, &f->backend, 1, NULL, 1000), 0);
-        assert_null(f->resolve);
-        assert_int_equal(resolve_start(&f->resolve, NULL, 0, NULL, 1000), 0);
-        assert_null(f->resolve);
-        assert_int_equal(resolve_stop(NULL), 0);
-        close_backend(f);
+        assert_int_equal(resolve_start(&resolve, &f->shared, 1000), 0);
+        assert_null(resolve);
+        stop(f, resolve);
 }
 
+/* The start waits for the first round, so the address is there. */
 static void test_localhost(void **unused) {
-        static const char *const texts[] = { "localhost:8125" };
-        struct fixture *f;
-        char text[ADDR_STRLEN];
+        struct fixture *f = open_servers("", "a", "localhost:8125", NULL);
+        struct resolve *resolve;
         struct addr addr;
 
         (void)unused;
-        skip_without_localhost();
-        f = open_backend(texts, 1);
-        assert_int_equal(picked(f, &addr), BACKEND_NO_SERVER);
-        assert_int_equal(resolve_start(&f->resolve, &f->backend, 1, NULL, PATIENCE_MS), 0);
-        assert_non_null(f->resolve);
-        /* start waits for the first round, so the address is there. */
-        assert_int_equal(picked(f, &addr), 0);
-        addr_format(&addr.sa, addr.len, text, sizeof(text));
-        assert_true(!strcmp(text, "127.0.0.1:8125") || !strcmp(text, "[::1]:8125"));
+        assert_int_equal(fixture_pick(f, &addr), BACKEND_NO_SERVER);
+        assert_int_equal(resolve_start(&resolve, &f->shared, PATIENCE_MS), 0);
+        assert_non_null(resolve);
+        assert_true(fixture_pick(f, &addr) >= 0);
         assert_int_equal(addr.kind, ADDR_IP);
-        close_backend(f);
+        assert_true(ntohs(addr.in.sin_port) == 8125);
+        await_log(f, "the server's name resolves to ");
+        stop(f, resolve);
 }
 
-/* A name that does not resolve holds up nobody: neither the start, nor the stop, nor the other servers. */
-static void test_unresolvable(void **unused) {
-        static const char *const texts[] = { "localhost:1", "name.invalid:80", "127.0.0.1:2" };
-        struct fixture *f = open_backend(texts, 3);
+/* What gets no answer holds up nobody: neither the start, nor the stop, nor other servers. */
+static void test_mute(void **unused) {
+        struct fixture *f = open_servers("timeout = 50s", "mute", "mute.test:80", "srv", "srv:_mute._tcp.test", "a",
+                                         "honest.test:80", "b", "127.0.0.1:2", NULL);
         int64_t begin = clock_now_ms();
+        struct resolve *resolve;
+        int seen[3] = { 0 };
         struct addr addr;
 
         (void)unused;
-        assert_int_equal(resolve_start(&f->resolve, &f->backend, 1, NULL, 300), 0);
+        assert_int_equal(resolve_start(&resolve, &f->shared, 300), 0);
         assert_true(clock_now_ms() - begin < 5000);
-        assert_non_null(f->resolve);
+        await_log(f, "the server's name resolves to 127.0.0.1:80");
         for (int i = 0; i < 20; i++) {
-                int server = picked(f, &addr);
-
-                assert_true(server == 0 || server == 2);
+                assert_true(fixture_pick(f, &addr) >= 0);
+                assert_true(ntohs(addr.in.sin_port) == 80 || ntohs(addr.in.sin_port) == 2);
+                seen[ntohs(addr.in.sin_port) == 80]++;
         }
-        backend_address(&f->backend, 1, &addr);
-        assert_int_equal(addr.kind, ADDR_NONE);
-        close_backend(f);
+        assert_int_equal(seen[0], 10);
+        stop(f, resolve);
 }
 
-/* Not a moment to spare: the look-up goes on behind. */
-static void test_no_wait(void **unused) {
-        static const char *const texts[] = { "localhost:1" };
-        struct fixture *f;
-        int64_t until = clock_now_ms() + PATIENCE_MS;
+/* A successor has the addresses before anybody was asked, and waits for no name that was looked up once. */
+static void test_successor(void **unused) {
+        struct fixture *f = open_servers("", "a", "honest.test:80", "b", "refused.test:80", NULL);
+        struct resolve *resolve;
         struct addr addr;
 
         (void)unused;
-        skip_without_localhost();
-        f = open_backend(texts, 1);
-        assert_int_equal(resolve_start(&f->resolve, &f->backend, 1, NULL, 0), 0);
-        while (picked(f, &addr) != 0 && clock_now_ms() < until)
-                ;
-        assert_int_equal(picked(f, &addr), 0);
-        close_backend(f);
+        assert_int_equal(resolve_start(&resolve, &f->shared, PATIENCE_MS), 0);
+        assert_true(fixture_pick(f, &addr) >= 0);
+        await_log(f, "it is down until the name resolves");
+        resolve_stop(resolve);
+        fixture_succeed(f, NULL);
+        assert_true(fixture_pick(f, &addr) >= 0);
+        dns_liar_stop(liar);
+        assert_int_equal(resolve_start(&resolve, &f->shared, 60000), 0);
+        await_log(f, "the last good answer stays in use");
+        assert_true(fixture_pick(f, &addr) >= 0);
+        liar = dns_liar_start();
+        stop(f, resolve);
+}
+
+/* A thousand names that all fail, again and again: a handful of lines. */
+static void test_lines(void **unused) {
+        char *text = malloc(1 << 20);
+        size_t n = (size_t)sprintf(text, "resolver { servers = { \"127.0.0.1:%u\" } }\n"
+                                   "frontend \"f\" { listen \"unix:@spliced-resolve\" { } backend = \"b\" }\n"
+                                   "backend \"b\" { resolve = 50ms\n", dns_liar_port(liar));
+        struct resolve *resolve;
+        unsigned lines = 0;
+        struct fixture *f;
+
+        (void)unused;
+        for (int i = 0; i < 1000; i++)
+                n += (size_t)sprintf(text + n, "server \"s%d\" { address = \"%s.n%d.test:80\" }\n", i,
+                                     i % 2 ? "refused" : "garbage", i);
+        sprintf(text + n, "}\n");
+        f = fixture_open(text);
+        free(text);
+        assert_int_equal(resolve_start(&resolve, &f->shared, PATIENCE_MS), 0);
+        await_log(f, "lines about names of servers were too many");
+        resolve_stop(resolve);
+        for (const char *c = fixture_log(f); *c; c++)
+                lines += *c == '\n';
+        assert_in_range(lines, 50, 300);
+        fixture_close(f);
+}
+
+static int set_up(void **unused) {
+        (void)unused;
+        liar = dns_liar_start();
+        return 0;
+}
+
+static int tear_down(void **unused) {
+        (void)unused;
+        dns_liar_stop(liar);
+        return 0;
 }
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_nothing_to_do),
-                cmocka_unit_test(test_localhost),
-                cmocka_unit_test(test_unresolvable),
-                cmocka_unit_test(test_no_wait),
+                cmocka_unit_test(test_nothing_to_do), cmocka_unit_test(test_localhost), cmocka_unit_test(test_mute),
+                cmocka_unit_test(test_successor),     cmocka_unit_test(test_lines),
         };
 
-        return cmocka_run_group_tests_name("resolve", tests, NULL, NULL);
+        return cmocka_run_group_tests_name("resolve", tests, set_up, tear_down);
 }

@@ -8,19 +8,19 @@ import subprocess
 
 from lib import net, proxy, tap
 
-_PATH = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
+PATH = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
 
 
 def need(*names):
     """Skips the case where a program is missing."""
     for name in names:
-        if not shutil.which(name, path=_PATH):
+        if not shutil.which(name, path=PATH):
             raise tap.Skip(f"{name} is not installed")
 
 
 def start(*command):
     """Starts a program that is killed when the case is over."""
-    program = [shutil.which(command[0], path=_PATH), *command[1:]]
+    program = [shutil.which(command[0], path=PATH), *command[1:]]
     process = subprocess.Popen(program, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def stop():
@@ -37,7 +37,7 @@ def start(*command):
 
 def run(*command, timeout=60.0, text=True):
     """Runs a program to its end; its exit status must be 0.  Returns its stdout."""
-    program = [shutil.which(command[0], path=_PATH), *command[1:]]
+    program = [shutil.which(command[0], path=PATH), *command[1:]]
     try:
         done = subprocess.run(program, stdin=subprocess.DEVNULL, capture_output=True, text=text,
                               timeout=timeout * proxy.slowness(), check=False)
