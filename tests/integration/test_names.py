@@ -143,6 +143,35 @@ def _change_often():
     tap.check(len(running.log_lines("name resolves")) <= 12, "the log is not flooded")
 
 
+def _algorithm(balance):
+    site = Site("127.0.0.2", "127.0.0.3", "127.0.0.4")
+    two, three, four = site.servers
+    server = dns.Server([("app.test", "127.0.0.2")])
+    _, front = _start(server, f"app.test:{site.port}", keys=f'{OFTEN} balance = "{balance}"', extra="max-connections = 2")
+    old = [peers.client(front) for _ in range(2)]
+    tap.equal({_who(sock) for sock in old}, {two}, "the first sessions")
+    server.zone([("app.test", "127.0.0.3"), ("app.test", "127.0.0.4")])
+
+    def look():
+        socks = []
+        try:
+            for _ in range(4):
+                socks.append(net.connect(front))
+            return sorted(map(_who, socks)) == [three, three, four, four]
+        except OSError:
+            return False
+        finally:
+            for sock in socks:
+                sock.close()
+    proxy.wait_for(look, "two sessions on each of the new addresses")
+    for sock in old:
+        _alive(sock)
+
+
+for _balance in ("leastconn", "random", "source", "first", "least-time"):
+    tap.case(f"{_balance}: addresses come and go, each with a limit of its own")(lambda b=_balance: _algorithm(b))
+
+
 @tap.case("SRV: ports, weights, and higher priorities as backups")
 def _srv():
     ports = [net.port() for _ in range(4)]
