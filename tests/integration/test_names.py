@@ -5,7 +5,7 @@ import os
 import signal
 import time
 
-from lib import dns, net, peers, proxy, tap
+from lib import arena, dns, net, peers, proxy, tap
 
 OFTEN = "resolve = 50ms"
 
@@ -208,6 +208,7 @@ def _dead():
     old = peers.client(front)
     _who(old)
     worker = running.worker()
+    arena.rest(running)
     os.kill(worker, signal.SIGKILL)
     running.wait_worker(worker)
     tap.equal(_picks(front, 4), {two: 2, three: 2}, "picks after a crash")
