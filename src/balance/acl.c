@@ -64,6 +64,11 @@ static void acl_sort(struct acl_ids *ids) {
                 if (i + 1 == ids->n || ids->list[i].id != ids->list[i + 1].id)
                         ids->list[kept++] = ids->list[i];
         ids->n = kept;
+        /* Room for as many as there are rules is not kept for nothing. */
+        if (!ids->n) {
+                free(ids->list);
+                ids->list = NULL;
+        }
 }
 
 int acl_init(struct acl *acl, const struct conf_rules *allow, const struct conf_rules *deny) {

@@ -171,6 +171,7 @@ def _stamp(line):
 def _stopped():
     pair = pairs.Pair(("tcp", "unix"), threads=2)
     sessions = [pair.relaying() for _ in range(20)]
+    arena.rest(pair.proxy)
     worker = pair.proxy.worker()
     proxy.freeze(worker)
     start = time.monotonic()
