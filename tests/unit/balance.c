@@ -382,7 +382,8 @@ static void test_latency(void **unused) {
         /* Much later, it is what the new one says; at once, a part of it. */
         assert_true(latency_next(average, 800, 100000) > 799);
         assert_true(latency_next(average, 800, 0) > 424 && latency_next(average, 800, 0) < 426);
-        assert_true(latency_next(average, 800, LATENCY_HALF_MS) > 599 && latency_next(average, 800, LATENCY_HALF_MS) < 601);
+        assert_true(latency_next(average, 800, LATENCY_HALF_MS) > 599 &&
+                    latency_next(average, 800, LATENCY_HALF_MS) < 601);
         assert_true(latency_next(average, INT64_MAX, 100000) <= LATENCY_MOST_US);
         for (int i = 0; i < 50; i++)
                 average = latency_failed(average);
@@ -482,7 +483,8 @@ static void test_slow_start_causes(void **unused) {
         fixture_pick(f, 0);
         assert_int_equal(f->backend.members[0].ramp, BACKEND_PARTS);
         /* An ejection that the clock ends. */
-        fixture_change(f, 0, (struct fixture_setting){ .admin = -1, .weight = -1, .ejected_until_ms = f->now_ms + 1000 });
+        fixture_change(f, 0, (struct fixture_setting){ .admin = -1, .weight = -1,
+                                                       .ejected_until_ms = f->now_ms + 1000 });
         for (int i = 0; i < 10; i++)
                 assert_int_equal(fixture_pick(f, 0), 1);
         assert_int_equal(backend_opens_ms(&f->backend), f->now_ms + 1000);

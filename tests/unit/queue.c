@@ -225,7 +225,8 @@ static void test_ejection_ends(void **unused) {
         (void)unused;
         f->conf.when_down = CONF_WHEN_DOWN_WAIT;
         fixture_start(f);
-        fixture_change(f, 0, (struct fixture_setting){ .admin = -1, .weight = -1, .ejected_until_ms = f->now_ms + 500 });
+        fixture_change(f, 0, (struct fixture_setting){ .admin = -1, .weight = -1,
+                                                       .ejected_until_ms = f->now_ms + 500 });
         assert_int_equal(ask(f, 0, NULL, 0), BACKEND_WAIT);
         assert_int_equal(ask(f, 1, NULL, 0), BACKEND_WAIT);
         assert_int_equal(backend_opens_ms(&f->backend), f->now_ms + 500);
