@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 #include "balance/server.h"
 
+#include "balance/outlier.h"
+
 void server_file(struct server_record *record, const struct conf_server *conf) {
         uint16_t weight = conf->weight && record->srv_weight ? record->srv_weight : conf->weight;
 
@@ -27,6 +29,19 @@ enum server_state server_state(const struct server_record *record, int checked, 
 
 int server_state_usable(enum server_state state) {
         return state == SERVER_STATE_UP || state == SERVER_STATE_UNCHECKED;
+}
+
+void server_forget_checks(struct server_record *record) {
+        record->check = SERVER_CHECK_NONE;
+        record->check_last = SERVER_RESULT_NONE;
+        record->check_streak = 0;
+        record->check_wall_ms = 0;
+        record->check_detail[0] = '\0';
+}
+
+void server_forget_health(struct server_record *record) {
+        server_forget_checks(record);
+        outlier_forget(record);
 }
 
 const char *server_state_name(enum server_state state) {

@@ -26,7 +26,7 @@
 
 enum server_admin { SERVER_READY, SERVER_DRAIN, SERVER_MAINT };
 
-/* Checks: nothing is known (counts as up), or what the last `rise` or `fall` of them said. */
+/* Checks: nothing is known (counts as up), or what the first one said, and later `rise` or `fall` of them in a row. */
 enum server_check { SERVER_CHECK_NONE, SERVER_CHECK_UP, SERVER_CHECK_DOWN };
 
 /* The last single check. */
@@ -65,7 +65,7 @@ struct server_record {
         uint8_t check_last;                     /* enum server_result */
         uint8_t address_set;                    /* at run time */
         uint16_t check_streak;                  /* results in a row that say other than `check` */
-        uint32_t failures;                      /* in a row, of live traffic */
+        _Atomic uint32_t failures;              /* in a row, of live traffic */
         uint32_t ejections;                     /* in a row: each doubles the time */
         int64_t ejected_until_ms;               /* CLOCK_MONOTONIC; 0: it is not */
         int64_t failed_ms;                      /* when live traffic last failed */
@@ -94,6 +94,10 @@ enum server_state server_state(const struct server_record *record, int checked, 
 
 /* Whether a server in that state gets new sessions, its weight and limit aside. */
 int server_state_usable(enum server_state state);
+
+/* Forgets what checks found; and what live traffic found, too: the record stands for another address now, say. */
+void server_forget_checks(struct server_record *record);
+void server_forget_health(struct server_record *record);
 
 /* "up" and so on; as the API calls them. */
 const char *server_state_name(enum server_state state);
