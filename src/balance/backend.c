@@ -496,7 +496,16 @@ void backend_change(struct backend *backend, unsigned slot, void (*fn)(struct se
         pthread_mutex_unlock(&backend->lock);
 }
 
+void backend_locked(struct backend *backend, void (*fn)(struct backend *backend, void *arg), void *arg) {
+        pthread_mutex_lock(&backend->lock);
+        fn(backend, arg);
+        pthread_mutex_unlock(&backend->lock);
+}
+
 static void backend_put_address(struct server_record *record, void *arg) {
+        /* One that had none keeps what was known of it: after a new start names resolve to what they did. */
+        if (record->addr.kind != ADDR_NONE && !addr_equal(&record->addr, arg))
+                server_forget_health(record);
         record->addr = *(const struct addr *)arg;
 }
 

@@ -213,10 +213,19 @@ void backend_note_connect(struct backend *backend, unsigned slot, int64_t us, in
 /* A connect to the server in that slot has failed: algorithms that go by connect time count it as a slow one. */
 void backend_note_failure(struct backend *backend, unsigned slot, int64_t now_ms);
 
+/*
+ * Runs fn under the lock.  It may look at members and their records, and change of these what no choice depends on:
+ * check_last, check_streak, check_detail and what live traffic has counted.
+ */
+void backend_locked(struct backend *backend, void (*fn)(struct backend *backend, void *arg), void *arg);
+
 /* Copies the server's present address; where it has none any more, the last one. */
 void backend_address(struct backend *backend, unsigned slot, struct addr *addr);
 
-/* Puts a resolved address in place; sessions that have the old one keep it. */
+/*
+ * Puts an address in place; sessions that have the old one keep it.  What was known of the health of another address
+ * is forgotten.
+ */
 void backend_set_address(struct backend *backend, unsigned slot, const struct addr *addr);
 
 /* Whether checks are configured for the server in that slot.  Takes no lock. */

@@ -73,8 +73,8 @@ static enum life_event connect_try(struct env *env, struct session *session, con
         return pending ? LIFE_PENDING : connect_done(env, session);
 }
 
-/* Binds to the server's `source`, leaving the port to connect, which can share it among destinations (ip(7)). */
-static int connect_bind(int fd, const struct addr *source) {
+/* The port is left to connect(2), which can share it among destinations: ip(7). */
+int connect_bind(int fd, const struct addr *source) {
         int on = 1, r = 0;
 
         if (source->sa.sa_family == AF_INET || source->sa.sa_family == AF_INET6)

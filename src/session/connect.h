@@ -13,6 +13,9 @@
  */
 enum life_event connect_start(struct env *env, struct session *session);
 
+/* Binds a socket to the `source` of a TCP server.  Returns 0 or -errno. */
+int connect_bind(int fd, const struct addr *source);
+
 /* Repeats the connect after a full AF_UNIX backlog.  Returns as connect_start(). */
 enum life_event connect_again(struct env *env, struct session *session);
 

@@ -24,6 +24,42 @@ void env_post_kill(struct env_shared *shared, uint32_t session, uint64_t id, uns
         env_post(shared, session);
 }
 
+/*
+ * What another thread's record says of a session, unless it changes that very moment.  Its id comes first and last: no
+ * two sessions have the same, and the thread that owns it compares once more.  Returns the id, or 0.
+ */
+__attribute__((no_sanitize("thread"))) static uint64_t env_runs_on(const volatile struct session *session,
+                                                                   unsigned server) {
+        uint64_t id = session->id;
+
+        if (session->state != LIFE_RELAYING || session->server != server)
+                return 0;
+        return session->id == id ? id : 0;
+}
+
+uint32_t env_kill_server(struct env_shared *shared, unsigned server, unsigned end) {
+        uint32_t bound = arena_list_bound(&shared->session_list), n = 0;
+
+        if (!atomic_load(&shared->servers[server].record->sessions))
+                return 0;
+        for (uint32_t i = 0; i < bound; i++) {
+                uint64_t id = env_runs_on(&shared->sessions[i], server);
+
+                if (!id)
+                        continue;
+                env_post_kill(shared, i, id, end);
+                n++;
+        }
+        return n;
+}
+
+void env_wake_health(const struct env_shared *shared) {
+        const struct loop_record *health = shared->health;
+
+        if (health)
+                loop_wake(health);
+}
+
 void env_read_mail(struct env *env) {
         uint32_t at = atomic_exchange(&env->shared->threads[env->thread].mail, 0);
 

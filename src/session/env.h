@@ -128,6 +128,7 @@ struct env_shared {
         struct backend_waiter *waiters;         /* by session */
         struct quota quota;
         uint32_t *sources;                      /* by session: its place in the quota, or QUOTA_NONE */
+        const struct loop_record *_Atomic health; /* of the thread that looks after servers; NULL: there is none */
         uint8_t *unsure;                        /* by session: adopted, and its sockets have not been looked at yet */
         uint32_t n_listeners;                   /* slots from here on are not used */
         uint32_t n_threads;
@@ -181,6 +182,15 @@ void env_post(struct env_shared *shared, uint32_t session);
 
 /* Ends the session with that id, if it is the one in that record still, as `end` (enum access_end) says. */
 void env_post_kill(struct env_shared *shared, uint32_t session, uint64_t id, unsigned end);
+
+/*
+ * Ends the running sessions of the server in that slot, as `end` (enum access_end) says; those that are only connecting
+ * go on to another by themselves.  Any thread.  Returns how many.
+ */
+uint32_t env_kill_server(struct env_shared *shared, unsigned server, unsigned end);
+
+/* Has the servers looked at now: one was ejected, or was given another address or state.  Any thread. */
+void env_wake_health(const struct env_shared *shared);
 
 /* Takes in what was posted to this thread: its sessions go to the ready list.  On the loop's wake-up. */
 void env_read_mail(struct env *env);

@@ -12,36 +12,36 @@
 #define LIMITS_THREAD_PIPES 4   /* pipes that a thread may always have */
 #define LIMITS_PIPE_SHARE 16    /* one session in so many may have bytes parked; the others do without a pipe */
 
-static struct limits limits_of(uint64_t sessions, unsigned threads, size_t listeners) {
+static struct limits limits_of(uint64_t sessions, unsigned threads, size_t others) {
         uint64_t pipes = (uint64_t)LIMITS_THREAD_PIPES * threads + sessions / LIMITS_PIPE_SHARE;
 
         return (struct limits){
                 .sessions = (uint32_t)sessions,
                 .pipes = (uint32_t)pipes,
-                .descriptors = LIMITS_OTHER + listeners + (uint64_t)LIMITS_PER_THREAD * threads +
+                .descriptors = LIMITS_OTHER + others + (uint64_t)LIMITS_PER_THREAD * threads +
                                2 * sessions + 2 * pipes,
         };
 }
 
-int limits_fit(struct limits *limits, uint64_t descriptors, uint32_t wanted, unsigned threads, size_t listeners) {
+int limits_fit(struct limits *limits, uint64_t descriptors, uint32_t wanted, unsigned threads, size_t others) {
         uint64_t low = 1, high = LIMITS_SESSIONS_MAX;
 
         if (wanted) {
-                *limits = limits_of(wanted, threads, listeners);
+                *limits = limits_of(wanted, threads, others);
                 return limits->descriptors <= descriptors ? 0 : LIMITS_TOO_LOW;
         }
-        *limits = limits_of(low, threads, listeners);
+        *limits = limits_of(low, threads, others);
         if (limits->descriptors > descriptors)
                 return LIMITS_TOO_LOW;
         while (low < high) {
                 uint64_t middle = (low + high + 1) / 2;
 
-                if (limits_of(middle, threads, listeners).descriptors <= descriptors)
+                if (limits_of(middle, threads, others).descriptors <= descriptors)
                         low = middle;
                 else
                         high = middle - 1;
         }
-        *limits = limits_of(low, threads, listeners);
+        *limits = limits_of(low, threads, others);
         return 0;
 }
 

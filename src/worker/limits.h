@@ -17,11 +17,11 @@ struct limits {
 
 /*
  * Works out what fits into `descriptors` (a limit as of RLIMIT_NOFILE), for so
- * many threads and listeners.  wanted = 0 is "auto".  Returns 0; or 1 where
+ * many threads, and listeners and checks (`others`).  wanted = 0 is "auto".  Returns 0; or 1 where
  * `wanted` sessions, or not even one, do not fit: limits->descriptors tells what it would take.
  */
 #define LIMITS_TOO_LOW 1
-int limits_fit(struct limits *limits, uint64_t descriptors, uint32_t wanted, unsigned threads, size_t listeners);
+int limits_fit(struct limits *limits, uint64_t descriptors, uint32_t wanted, unsigned threads, size_t others);
 
 /* Raises the soft limit of descriptors to the hard one.  Returns the limit in force. */
 uint64_t limits_raise(void);

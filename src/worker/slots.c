@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "balance/outlier.h"
 #include "base/hash.h"
 #include "net/sockopt.h"
 #include "net/sys.h"
@@ -295,6 +296,7 @@ static void slots_server_file(struct server_record *record, const struct conf_se
                         record->addr = conf->addr;
                 record->address_set = record->asked = record->srv_backup = 0;
                 record->srv_weight = 0;
+                server_forget_health(record);
         }
         snprintf(record->text, sizeof(record->text), "%s", conf->text);
         server_file(record, conf);
@@ -325,6 +327,17 @@ static uint32_t slots_server(const struct arena *arena, struct slots_index *inde
         return slot;
 }
 
+/* What a config before this one had looked after, and this one does not, is not kept for a later one. */
+static void slots_server_health(const struct arena *arena, uint32_t slot, const struct conf_backend *backend,
+                                const struct conf_server *server) {
+        struct server_record *record = (struct server_record *)arena_slab(arena, ARENA_SERVERS) + slot;
+
+        if (!backend->check.given || !server->check)
+                server_forget_checks(record);
+        if (!backend->outlier.given)
+                outlier_forget(record);
+}
+
 static int slots_backend(struct env_shared *shared, struct slots_index *index, const struct conf_backend *conf,
                          uint16_t *slot_out) {
         uint32_t slot = SLOTS_NAMED(shared->arena, ARENA_BACKENDS, struct env_backend_record, conf->name);
@@ -347,6 +360,7 @@ static int slots_backend(struct env_shared *shared, struct slots_index *index, c
                         r = -ENOSPC;
                         break;
                 }
+                slots_server_health(shared->arena, server, conf, &conf->servers[i]);
                 servers[i] = (uint16_t)server;
                 shared->servers[server].conf = &conf->servers[i];
         }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "health/health.h"
 #include "health/resolve.h"
 #include "worker/adopt.h"
 #include "worker/control.h"
@@ -31,6 +32,7 @@ struct worker {
         struct env_shared shared;
         struct thread_pool pool;
         struct resolve *resolve;
+        struct health *health;
         int signals;                    /* a signalfd, alone; else the eventfd of the keeper, not ours */
         int64_t drain_until;            /* ms; INT64_MAX: no deadline */
         uint32_t reopened;              /* requests to open the log again that were carried out */
@@ -56,15 +58,16 @@ static int worker_signals(void) {
 int worker_limits(const struct conf *conf, struct log *log, unsigned *threads, struct limits *limits) {
         unsigned most = conf->threads ? conf->threads : limits_cpus();
         uint64_t descriptors = limits_raise();
-        size_t listeners = 0;
+        size_t listeners = 0, others = health_descriptors(conf);
 
         for (size_t i = 0; i < conf->n_frontends; i++)
                 listeners += conf->frontends[i].n_listeners;
+        others += listeners;
         if (most > CONF_THREADS_MAX)
                 most = CONF_THREADS_MAX;
         /* Automatic threads are fewer where descriptors are too few for all. */
         for (*threads = most; *threads >= (conf->threads ? most : 1); (*threads)--)
-                if (limits_fit(limits, descriptors, conf->max_connections, *threads, listeners) == 0)
+                if (limits_fit(limits, descriptors, conf->max_connections, *threads, others) == 0)
                         return 0;
         ++*threads;
         if (conf->max_connections)
@@ -126,6 +129,8 @@ static int worker_start(struct worker *worker) {
         if (r >= 0)
                 r = resolve_start(&worker->resolve, &worker->shared,
                                   first ? WORKER_RESOLVE_MS : WORKER_RESOLVE_NEW_MS);
+        if (r >= 0)
+                r = health_start(&worker->health, &worker->shared);
         if (r >= 0)
                 r = thread_pool_start(&worker->pool);
         if (r >= 0 && job->ready)
@@ -244,6 +249,13 @@ static int worker_timeout(const struct worker *worker) {
         return left > INT32_MAX ? INT32_MAX : (int)left;
 }
 
+/* A sign of life, which the keeper waits for: of this thread and of the one that checks servers. */
+static void worker_beat(struct worker *worker) {
+        int64_t now = clock_now_ms(), health = health_beat(worker->health);
+
+        worker->control->beat_ms = health < now ? health : now;
+}
+
 static int worker_serve(struct worker *worker) {
         struct pollfd fds[] = {
                 { .fd = worker->signals, .events = POLLIN },
@@ -257,7 +269,7 @@ static int worker_serve(struct worker *worker) {
         while (worker->phase < THREAD_LEAVE && r >= 0) {
                 if (poll(fds, 2, worker_timeout(worker)) < 0 && errno != EINTR)
                         return -errno;
-                worker->control->beat_ms = clock_now_ms();
+                worker_beat(worker);
                 worker->control->sessions = atomic_load(&worker->shared.sessions_now);
                 if (fds[0].revents)
                         worker_orders(worker);
@@ -274,8 +286,10 @@ static int worker_serve(struct worker *worker) {
 static void worker_finish(struct worker *worker) {
         uint32_t left = atomic_load(&worker->shared.sessions_now);
 
+        health_leave(worker->health);
         resolve_stop(worker->resolve);
         thread_pool_stop(&worker->pool, worker->phase == THREAD_LEAVE ? THREAD_LEAVE : THREAD_STOP);
+        health_stop(worker->health);
         if (worker->phase == THREAD_LEAVE) {
                 /* Sessions wait for the successor: nothing here may take long, and the process ends anyway. */
                 slots_unlisten_leaving(worker->job->arena);
