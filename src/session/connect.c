@@ -9,6 +9,7 @@
 #include "session/close.h"
 #include "session/deadline.h"
 #include "session/header.h"
+#include "session/observe.h"
 #include "session/pick.h"
 #include "session/relay.h"
 
@@ -29,6 +30,7 @@ static enum life_event connect_failed(struct env *env, struct session *session, 
 
         session->error = (int16_t)error;
         backend_note_failure(backend, session->server, env->loop.now_ms);
+        observe_failed(env, session, error);
         atomic_fetch_add_explicit(&env_server(env, session)->record->connect_failed, 1, memory_order_relaxed);
         if (times == 1)
                 log_warning(env->log, &context, "cannot connect to the server: %s", strerror(error));

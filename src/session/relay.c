@@ -9,6 +9,7 @@
 #include "session/access.h"
 #include "session/close.h"
 #include "session/deadline.h"
+#include "session/observe.h"
 
 /* What one direction may do before others have their turn. */
 #define RELAY_BUDGET (1024u * 1024u)    /* bytes */
@@ -55,6 +56,19 @@ static void relay_deaf(struct env *env, struct session *session, unsigned side) 
         pipe_pool_drop(&env->pipes, full);
 }
 
+/* A server that resets the connection before its first byte, and not because the client did, has failed. */
+static void relay_observe(struct env *env, const struct session *session, int error) {
+        const struct direction *down = &session->direction[SESSION_SERVER];
+        char byte;
+
+        if (down->bytes || down->piped || session->flags & SESSION_LOST(SESSION_CLIENT) ||
+            !env_backend(env, session)->conf->outlier.given)
+                return;
+        /* What it sent before waits to be read. */
+        if (sys_recv(session->fd[SESSION_SERVER], &byte, 1, MSG_PEEK) <= 0)
+                observe_failed(env, session, error);
+}
+
 void relay_lost(struct env *env, struct session *session, unsigned side, int error) {
         unsigned fin = side == SESSION_CLIENT ? ACCESS_CLIENT_FIN : ACCESS_SERVER_FIN;
         unsigned reset = side == SESSION_CLIENT ? ACCESS_CLIENT_RESET : ACCESS_SERVER_RESET;
@@ -71,6 +85,8 @@ void relay_lost(struct env *env, struct session *session, unsigned side, int err
                 session_note_end(session, fin, error);
                 return;
         }
+        if (side == SESSION_SERVER)
+                relay_observe(env, session, error);
         session->flags |= SESSION_LOST(side) | SESSION_RESET;
         session_note_end(session, close_end_of_error(error, reset), error);
         if (!session->close_ms)
@@ -99,8 +115,11 @@ static void relay_read_nothing(struct env *env, struct session *session, unsigne
         }
         if (n < 0)
                 relay_lost(env, session, side, (int)-n);
-        else if (!direction->lost)
+        else if (!direction->lost) {
                 session_note_end(session, side == SESSION_CLIENT ? ACCESS_CLIENT_FIN : ACCESS_SERVER_FIN, 0);
+                if (side == SESSION_SERVER && !direction->bytes)
+                        observe_succeeded(env, session);
+        }
         direction_eof(direction, env->loop.now_ms);
         deadline_arm(env, session);
 }
@@ -362,6 +381,8 @@ static enum life_event relay_direction(struct env *env, struct session *session,
                         break;
                 }
         }
+        if (side == SESSION_SERVER && !begin && direction->bytes)
+                observe_succeeded(env, session);
         if (direction->pipe != DIRECTION_NO_PIPE && !direction->piped && event == LIFE_NOTHING) {
                 uint32_t pipe = direction->pipe;
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Servers that fail are found by checks, and come back; what is known outlives worker and config."""
+"""Servers that fail are found, by checks and by live traffic, and come back; what is known outlives worker and config."""
 import os
 import re
 import signal
@@ -139,6 +139,13 @@ def _killed_under_load(keys, gone, back):
 @tap.case("a server is killed under load, with checks")
 def _killed_checks():
     _killed_under_load(f"check {{ {FAST} }}", DOWN + ".*server=b/a", UP + ".*server=b/a")
+
+
+@tap.case("a server is killed under load, with outlier detection")
+def _killed_outlier():
+    _killed_under_load("outlier { failures = 3 eject = 700ms eject-max = 2s }",
+                       r"live traffic: the server is ejected for \d+\.\d+ s: 3 failures in a row, the last one: .*; "
+                       r"2 of 3 servers left \(server=b/a", r"live traffic: the server's ejection is over.*server=b/a")
 
 
 def _talk(script):
@@ -336,6 +343,35 @@ def _survives():
     peers.Server(f"unix:{directory}/y", peers.say("y"))
     running.reload(config("axc", "1h").replace(f"unix:{directory}/x", f"unix:{directory}/y"))
     _wait_up(running, "x", said)
+
+
+@tap.case("an ejection outlives reloads and crashes")
+def _ejected():
+    directory = tap.tmpdir()
+    front = f"unix:{directory}/front"
+    peers.Server(f"unix:{directory}/a", peers.say("a"))
+
+    def config(keys):
+        return (proxy.frontend("f", front, "b") +
+                proxy.backend("b", "".join(proxy.server(name, f"unix:{directory}/{name}") for name in "xa"), keys))
+    running = proxy.Proxy(config("outlier { failures = 2 eject = 1h eject-max = 1h }"), directory=directory)
+    for _ in range(4):
+        tap.equal(net.read_exactly(peers.client(front), 1), b"a", "who serves")
+    running.wait_log("live traffic: the server is ejected for 3600.000 s.*server=b/x")
+    worker = running.worker()
+    os.kill(worker, signal.SIGKILL)
+    running.wait_worker(worker)
+    running.wait_log("is ready after")
+    running.reload()
+    for _ in range(4):
+        tap.equal(net.read_exactly(peers.client(front), 1), b"a", "who serves")
+    tap.equal(len(running.log_lines("cannot connect")), 1, "lines about failed connects")
+    # Without outlier { } nobody is ejected.
+    running.reload(config(""))
+    said = len(running.log())
+    for _ in range(2):
+        tap.equal(net.read_exactly(peers.client(front), 1), b"a", "who serves")
+    running.wait_log("cannot connect", after=said)
 
 
 @tap.case("a backend whose only server is checked while it starts: clients that wait get it")
