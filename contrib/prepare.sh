@@ -6,15 +6,16 @@
 
 # To build spliced.
 PACKAGES_BUILD="autoconf automake gcc libc-ares-dev libc6-dev libcap-ng-dev libconfuse-dev libjansson-dev libpcre2-dev
-        libseccomp-dev libsystemd-dev make pkgconf"
+        libmicrohttpd-dev libseccomp-dev libsystemd-dev make pkgconf"
 # To show it at work.
 PACKAGES_DEMO="iperf3 python3"
 # To test it: the unit test library and what measures the sources, checks of the manual and of the unit, what
 # "make dist" packs with, the fuzzer, and the real clients and servers of the integration tests.
 PACKAGES_TEST="libcmocka-dev universal-ctags mandoc systemd xz-utils clang libclang-rt-14-dev
-        curl dnsmasq-base hitch iproute2 nginx openssl postgresql procps redis-server redis-tools wrk"
+        chromium chromium-driver curl dnsmasq-base hitch iproute2 nginx openssl postgresql procps prometheus redis-server
+        redis-tools wrk"
 # Of these, the ones that start a service when they are installed.  Tests start their own.
-SERVICES="hitch nginx postgresql redis-server"
+SERVICES="hitch nginx postgresql prometheus redis-server"
 
 held=
 

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 
 PAYLOAD = 64 << 20
 CHUNK = 256 << 10
@@ -30,6 +31,7 @@ TCP_SERVER = ("127.0.0.1", 18090)
 IPERF_SERVER = ("127.0.0.1", 15202)
 IPERF_FRONTEND = ("127.0.0.1", 15201)
 FRONTENDS = [("127.0.0.1", 18080), ("127.0.0.1", 18081), IPERF_FRONTEND]
+PAGE = ("127.0.0.1", 18404)
 
 
 class Trouble(Exception):
@@ -104,7 +106,7 @@ def stop(process, number):
 def check_ports():
     """Every port that the demonstration uses must be free."""
     busy = []
-    for address in FRONTENDS + [TCP_SERVER, IPERF_SERVER]:
+    for address in FRONTENDS + [TCP_SERVER, IPERF_SERVER, PAGE]:
         with socket.socket() as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -239,6 +241,14 @@ def measure(folder, echo_tcp, echo_unix, iperf):
     return not wrong
 
 
+def check_page():
+    """What the status page has to show by now: at least what the measured pairs have moved."""
+    with urllib.request.urlopen(f"http://{PAGE[0]}:{PAGE[1]}/v1/status", timeout=10) as answer:
+        moved = json.load(answer)["bytes_up"]
+    if moved < PAYLOAD:
+        raise Trouble(f"the status page knows of {moved} bytes only")
+
+
 def say_next(folder, config, running):
     top = os.path.dirname(os.path.dirname(os.path.abspath(config)))
     print(f"""
@@ -254,7 +264,9 @@ spliced serves until Ctrl-C; its log is {folder}/spliced.log.  From another term
 with netcat (apt-get install netcat-openbsd) or socat, where each line comes back:
   nc 127.0.0.1 18081
   nc -U {folder}/tcp.sock
-  socat - UNIX-CONNECT:{folder}/unix.sock""", flush=True)
+  socat - UNIX-CONNECT:{folder}/unix.sock
+All of this shows, as it happens, in a browser at
+  http://{PAGE[0]}:{PAGE[1]}/""", flush=True)
 
 
 def serve(arguments, folder, processes):
@@ -272,6 +284,7 @@ def serve(arguments, folder, processes):
     # Not the frontend of iperf3: its server takes one test at a time, and a probe would count as one.
     wait_ready(processes["spliced"], FRONTENDS[:2] + [f"{folder}/tcp.sock", f"{folder}/unix.sock"])
     good = measure(folder, echo_tcp, echo_unix, processes["iperf3"])
+    check_page()
     say_next(folder, arguments.config, not arguments.once)
     if not arguments.once:
         processes["spliced"].wait()
@@ -286,7 +299,7 @@ def finish(folder, processes):
         status = stop(processes["spliced"], signal.SIGINT)
         if status:
             problems.append(f"spliced ended with status {status}")
-        left = [name for name in ("tcp.sock", "unix.sock") if os.path.exists(f"{folder}/{name}")]
+        left = [name for name in ("tcp.sock", "unix.sock", "admin.sock") if os.path.exists(f"{folder}/{name}")]
         if left:
             problems.append(f"spliced left behind {left}")
     if "iperf3" in processes:

@@ -559,3 +559,34 @@ uint32_t backend_queued(struct backend *backend) {
         pthread_mutex_unlock(&backend->lock);
         return queued;
 }
+
+int backend_look(struct backend *backend, size_t at, int64_t now_ms, struct backend_look *look) {
+        const struct backend_member *member;
+        const struct server_record *record;
+
+        pthread_mutex_lock(&backend->lock);
+        if (at >= backend->n_members) {
+                pthread_mutex_unlock(&backend->lock);
+                return 0;
+        }
+        member = &backend->members[at];
+        record = member->record;
+        *look = (struct backend_look){
+                .slot = member->slot, .server = member->server, .weight = record->weight, .instance = record->instance,
+                .admin = record->admin, .backup = record->backup, .check_last = record->check_last,
+                .checked = (uint8_t)backend_checked(backend, member->slot),
+                .state = server_state(record, backend_checked(backend, member->slot), now_ms),
+                .sessions = atomic_load_explicit(&record->sessions, memory_order_relaxed),
+                .connect_us = atomic_load_explicit(&record->connect_us, memory_order_relaxed),
+                .sessions_total = atomic_load_explicit(&record->sessions_total, memory_order_relaxed),
+                .connect_failed = atomic_load_explicit(&record->connect_failed, memory_order_relaxed),
+                .retried = atomic_load_explicit(&record->retried, memory_order_relaxed),
+                .bytes_up = atomic_load_explicit(&record->bytes_up, memory_order_relaxed),
+                .bytes_down = atomic_load_explicit(&record->bytes_down, memory_order_relaxed),
+                .check_wall_ms = record->check_wall_ms, .addr = record->addr,
+        };
+        memcpy(look->check_detail, record->check_detail, sizeof(look->check_detail));
+        look->check_detail[sizeof(look->check_detail) - 1] = '\0';
+        pthread_mutex_unlock(&backend->lock);
+        return 1;
+}

@@ -231,6 +231,23 @@ void backend_set_address(struct backend *backend, unsigned slot, const struct ad
 /* Whether checks are configured for the server in that slot.  Takes no lock. */
 int backend_checked(const struct backend *backend, unsigned slot);
 
+/* What may be shown of a member: a copy. */
+struct backend_look {
+        uint16_t slot, server;                          /* server: index into conf->servers */
+        uint16_t weight, instance;
+        uint8_t admin, backup, check_last;              /* as in the record */
+        uint8_t checked;
+        enum server_state state;
+        uint32_t sessions, connect_us;
+        uint64_t sessions_total, connect_failed, retried, bytes_up, bytes_down;
+        int64_t check_wall_ms;
+        char check_detail[SERVER_DETAIL_SIZE];
+        struct addr addr;
+};
+
+/* Looks at member number `at`, for who is no event loop.  Returns 0 where there are not so many. */
+int backend_look(struct backend *backend, size_t at, int64_t now_ms, struct backend_look *look);
+
 /* Sessions that wait now. */
 uint32_t backend_queued(struct backend *backend);
 

@@ -48,6 +48,35 @@ void check_listeners(const struct conf *conf, const struct place *places, struct
         }
 }
 
+static void check_admin_one(const struct conf *conf, const struct conf_listener *own, struct place place,
+                            const struct place *places, const char *key, struct mistakes *mistakes) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < conf->n_frontends; i++)
+                for (size_t j = 0; j < conf->frontends[i].n_listeners; j++, n++) {
+                        if (!addr_equal(&conf->frontends[i].listeners[j].addr, &own->addr))
+                                continue;
+                                        /* A default stands nowhere. */
+                        mistakes_add(mistakes, place.line ? place : places[n],
+                                     "%s: '%s' is the same address as a listener of frontend '%s'; allowed: one "
+                                     "listener for an address", key, mistakes_word(mistakes, own->text),
+                                     mistakes_word(mistakes, conf->frontends[i].name));
+                }
+}
+
+void check_admin(const struct conf *conf, const struct place admin[2], const struct place *places,
+                 struct mistakes *mistakes) {
+        const struct conf_listener *socket = &conf->admin.socket, *http = &conf->admin.http;
+
+        if (socket->text)
+                check_admin_one(conf, socket, admin[0], places, "admin: socket", mistakes);
+        if (http->text)
+                check_admin_one(conf, http, admin[1], places, "admin: http", mistakes);
+        if (socket->text && http->text && addr_equal(&socket->addr, &http->addr))
+                mistakes_add(mistakes, admin[1], "http: '%s' is the address of the socket; allowed: another, or off",
+                             mistakes_word(mistakes, http->text));
+}
+
 void check_source(const struct conf_server *server, struct place place, struct mistakes *mistakes) {
         int own = addr_family(&server->source), its = addr_family(&server->addr);
 

@@ -13,6 +13,13 @@
 /* No two listeners have the same address.  places: one for each listener, in the order of frontends and listeners. */
 void check_listeners(const struct conf *conf, const struct place *places, struct mistakes *mistakes);
 
+/*
+ * No listener has the address of the admin socket or of its http, nor do these have the same.  admin: where they are
+ * written, the socket's place first; line 0: they are not.  places: as above.
+ */
+void check_admin(const struct conf *conf, const struct place admin[2], const struct place *places,
+                 struct mistakes *mistakes);
+
 /* A server's source address is of the kind that its own address is.  `place` is where the source is given. */
 void check_source(const struct conf_server *server, struct place place, struct mistakes *mistakes);
 

@@ -181,6 +181,13 @@ struct conf_backend {
         struct conf_where where;
 };
 
+/* admin { } */
+struct conf_admin {
+        struct conf_listener socket;    /* text NULL: off */
+        struct conf_listener http;      /* the same */
+        int given;                      /* the socket's path was written, so that it has to be there */
+};
+
 /* resolver { } */
 struct conf_resolver {
         struct addr *servers;           /* none: the system's */
@@ -198,6 +205,7 @@ struct conf {
         enum log_level log_level;
         struct log_target log;
         struct log_target access_log;
+        struct conf_admin admin;
         struct conf_resolver resolver;
         struct conf_frontend *frontends;
         size_t n_frontends;

@@ -212,12 +212,32 @@ void load_twice(struct load *load, const struct load_section *section, const cha
                      mistakes_word(&load->mistakes, first->file), first->line);
 }
 
+/* What its keys add up to. */
+static void load_admin(struct load *load, const struct load_section *top) {
+        static const char *const of_socket[] = { "mode", "group" };
+        struct conf_admin *admin = &load->conf->admin;
+        struct load_section section;
+        struct place place;
+
+        if (load_count(top, "admin") == 0)
+                return;
+        section = load_sub(top, "admin", 0);
+        load_keys(load, &section, schema_admin, load->conf, NULL);
+        for (size_t i = 0; !admin->socket.text && i < sizeof(of_socket) / sizeof(of_socket[0]); i++)
+                if (load_text(&section, of_socket[i], &place))
+                        mistakes_add(&load->mistakes, place, "'%s' has no effect, since socket is off; allowed: with a "
+                                     "socket", of_socket[i]);
+        admin->given = load_text(&section, "socket", &load->admin[0]) && admin->socket.text;
+        load_text(&section, "http", &load->admin[1]);
+}
+
 static void load_top(struct load *load, const struct load_section *top) {
         struct place place;
 
         load_keys(load, top, schema_top, load->conf, NULL);
         load_inner(load, top, "log", schema_log, load->conf, NULL);
         load_inner(load, top, "access-log", schema_access_log, load->conf, NULL);
+        load_admin(load, top);
         load_inner(load, top, "resolver", schema_resolver, &load->conf->resolver, NULL);
         load_inner(load, top, "timeouts", schema_timeouts, &load->timeouts, NULL);
         load_socket(load, top, &load->socket, NULL);
@@ -249,6 +269,7 @@ static int load_conf(struct load *load) {
         load_defaults(load, schema_top, load->conf);
         load_defaults(load, schema_log, load->conf);
         load_defaults(load, schema_access_log, load->conf);
+        load_defaults(load, schema_admin, load->conf);
         load_defaults(load, schema_resolver, &load->conf->resolver);
         load_defaults(load, schema_timeouts, &load->timeouts);
         sockopt_defaults(&load->socket);
@@ -264,6 +285,10 @@ static int load_conf(struct load *load) {
         if (r < 0)
                 return r;
         check_listeners(load->conf, load->listeners, &load->mistakes);
+        check_admin(load->conf, load->admin, load->listeners, &load->mistakes);
+        /* So that whoever serves may also remove it, and a process of the same user may talk to it. */
+        load->conf->admin.socket.owner = load->conf->user;
+        load->conf->admin.http.mode = 0660;
         if (load->conf->n_frontends == 0 && !load_dropped_anywhere(load, "frontend"))
                 mistakes_add(&load->mistakes, (struct place) { 0, first->name, 1 },
                              "there is no frontend; allowed: one at least, as in frontend \"web\" { ... }");

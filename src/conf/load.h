@@ -26,6 +26,7 @@ struct load {
         struct sockopt_set socket;
         struct place *listeners;        /* where each listener is written */
         size_t n_listeners;
+        struct place admin[2];          /* where the admin socket and its http are; line 0: nowhere */
         const char *file, *file_kept;   /* the last file name that was copied */
 };
 

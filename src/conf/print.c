@@ -74,6 +74,26 @@ static void print_inner(struct print *print, const char *key, const struct schem
         print_close(print);
 }
 
+/*
+ * Without a socket, its other keys would be mistakes.  One that is the default stays a default, which the daemon
+ * can do without: a comment.
+ */
+static void print_admin(struct print *print, const struct conf *conf) {
+        int there = conf->admin.socket.text != NULL;
+
+        print_open(print, "admin", NULL);
+        for (const struct schema_row *row = schema_admin; row->key; row++) {
+                if ((!there && row->type != SCHEMA_SOCKET && row->type != SCHEMA_LISTEN) ||
+                    !value_format(row, conf, print->value))
+                        continue;
+                if (row->type == SCHEMA_SOCKET && there && !conf->admin.given)
+                        print_line(print, "# socket", print->value);
+                else
+                        print_line(print, row->key, print->value);
+        }
+        print_close(print);
+}
+
 static void print_text(struct print *print, const char *key, const char *text) {
         print_line(print, key, value_quote(text, print->value, sizeof(print->value)));
 }
@@ -142,6 +162,7 @@ int conf_print(const struct conf *conf, FILE *out) {
         print_keys(&print, schema_top, conf, NULL);
         print_inner(&print, "log", schema_log, conf);
         print_inner(&print, "access-log", schema_access_log, conf);
+        print_admin(&print, conf);
         print_inner(&print, "resolver", schema_resolver, &conf->resolver);
         for (size_t i = 0; i < conf->n_frontends; i++)
                 print_frontend(&print, conf, &conf->frontends[i]);

@@ -41,6 +41,15 @@ const struct schema_row schema_access_log[] = {
         { 0 }
 };
 
+/* mode and group are the socket's. */
+const struct schema_row schema_admin[] = {
+        { "socket", SCHEMA_SOCKET, MEMBER(conf, admin.socket), .zero = "off", .def = "/run/spliced/admin.sock" },
+        { "mode", SCHEMA_MODE, MEMBER(conf, admin.socket.mode), .max = 0777, .def = "0600" },
+        { "group", SCHEMA_STRING, SCHEMA_UNSET, MEMBER(conf, admin.socket.group), .min = 1, .max = 255 },
+        { "http", SCHEMA_LISTEN, MEMBER(conf, admin.http), .zero = "off", .def = "off" },
+        { 0 }
+};
+
 const struct schema_row schema_timeouts[] = {
         { "preface", TIMEOUT(schema_timeouts, client.preface), .def = "5s" },
         { "client", TIMEOUT(schema_timeouts, client.client), .def = "1h" },
@@ -222,6 +231,7 @@ const struct schema_row schema_top[] = {
         { "include", .type = SCHEMA_INCLUDE },
         { "log", SCHEMA_SECTION, .sub = schema_log },
         { "access-log", SCHEMA_SECTION, .sub = schema_access_log },
+        { "admin", SCHEMA_SECTION, .sub = schema_admin },
         { "resolver", SCHEMA_SECTION, .sub = schema_resolver },
         { "timeouts", SCHEMA_SECTION, .sub = schema_timeouts },
         { "socket", SCHEMA_SECTION, .sub = schema_socket },

@@ -30,6 +30,8 @@ enum schema_type {
         SCHEMA_ADDRESS,                 /* a server's struct addr; its text is kept beside it */
         SCHEMA_CHECK_ADDRESS,           /* the same, for its check */
         SCHEMA_SOURCE,                  /* a struct addr, the port may be left out */
+        SCHEMA_SOCKET,                  /* a path to listen on, a struct conf_listener; `zero` is a word for none */
+        SCHEMA_LISTEN,                  /* the address of one, likewise */
         SCHEMA_BACKEND,                 /* the name of a backend; the value is its index */
         SCHEMA_SEND,                    /* bytes to send, of a struct conf_check */
         SCHEMA_EXPECT,                  /* bytes to expect, or a regular expression between slashes, of the same */
@@ -86,6 +88,7 @@ struct schema_timeouts {
 extern const struct schema_row schema_top[];
 extern const struct schema_row schema_log[];
 extern const struct schema_row schema_access_log[];
+extern const struct schema_row schema_admin[];
 extern const struct schema_row schema_timeouts[];               /* struct schema_timeouts */
 extern const struct schema_row schema_client_timeouts[];
 extern const struct schema_row schema_server_timeouts[];

@@ -352,6 +352,27 @@ int value_parse_listen(struct addr *addr, const char *text, char why[static VALU
         return r;
 }
 
+/* The text is kept as an address is written. */
+static int value_parse_listener(const struct schema_row *row, const char *text, struct conf_listener *listener,
+                                struct region *region, char *why) {
+        char address[sizeof("unix:") + 4096];
+        int r;
+
+        if (strcmp(text, row->zero) == 0) {
+                listener->text = NULL;
+                listener->addr = (struct addr){ .kind = ADDR_NONE };
+                return 0;
+        }
+        if (row->type == SCHEMA_SOCKET && value_check_path(text, why) < 0)
+                return -EINVAL;
+        snprintf(address, sizeof(address), "%s%s", row->type == SCHEMA_SOCKET ? "unix:" : "", text);
+        r = value_parse_listen(&listener->addr, address, why);
+        if (r < 0)
+                return r;
+        listener->text = region_strdup(region, address);
+        return listener->text ? 0 : -ENOMEM;
+}
+
 static int value_parse_server(struct addr *addr, const char *text, char *why) {
         static const char allowed[] = "10.0.0.1:80, [2001:db8::1]:80, host.name:80, unix:/path, unix:@name or "
                                       "srv:_service._protocol.domain";
@@ -503,6 +524,9 @@ int value_parse(const struct schema_row *row, const char *text, void *target, st
                 return value_parse_source(member, text, why);
         case SCHEMA_SOCKOPT:
                 return value_parse_sockopt(row, text, target, why);
+        case SCHEMA_SOCKET:
+        case SCHEMA_LISTEN:
+                return value_parse_listener(row, text, member, region, why);
         default:
                 return value_refuse(why, "has no value");
         }
@@ -581,6 +605,16 @@ static int value_format_rate(const struct schema_row *row, int64_t value, char *
         return 1;
 }
 
+static int value_format_listener(const struct schema_row *row, const struct conf_listener *listener, char *buf) {
+        const char *skip = row->type == SCHEMA_SOCKET ? "unix:" : "";
+
+        if (listener->text)
+                value_quote(listener->text + strlen(skip), buf, VALUE_STRLEN);
+        else
+                snprintf(buf, VALUE_STRLEN, "%s", row->zero);
+        return 1;
+}
+
 static int value_format_string(const char *text, char *buf) {
         if (!text)
                 return 0;
@@ -628,6 +662,9 @@ int value_format(const struct schema_row *row, const void *target, char *buf) {
                 return 1;
         case SCHEMA_SOCKOPT:
                 return value_format_sockopt(row, target, buf);
+        case SCHEMA_SOCKET:
+        case SCHEMA_LISTEN:
+                return value_format_listener(row, member, buf);
         case SCHEMA_RATE:
         case SCHEMA_BYTE_RATE:
                 return value_format_rate(row, value_load(member, row->size), buf);

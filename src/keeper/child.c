@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "admin/admin.h"
 #include "keeper/confine.h"
 #include "worker/adopt.h"
 #include "worker/control.h"
@@ -66,6 +67,10 @@ fail:
 static int child_ready(void *arg) {
         struct control_record *control = arg;
 
+        /* Before anybody can ask this worker. */
+        if (control->trying)
+                control_note(control, CONTROL_RELOAD, 1, "");
+        control->trying = 0;
         __atomic_store_n(&control->state, CONTROL_READY, __ATOMIC_RELEASE);
         control_signal(control->to_keeper);
         return 0;
@@ -74,7 +79,7 @@ static int child_ready(void *arg) {
 static int child_run(const struct child_job *child) {
         struct control_record *control = control_of(child->arena);
         struct worker_job job = { .arena = child->arena, .inherited = child->inherited, .ready = child_ready,
-                                  .arg = control };
+                                  .arg = control, .admin = &admin_worker };
         struct conf *conf = child->conf;
         const char *failed = NULL;
         struct log *log;

@@ -168,6 +168,9 @@ static void confine_paths(struct confine_paths *paths, const struct conf *conf, 
         for (size_t f = 0; f < conf->n_frontends; f++)
                 for (size_t l = 0; l < conf->frontends[f].n_listeners; l++)
                         confine_add_listener(paths, &conf->frontends[f].listeners[l].addr);
+        if (conf->admin.given)
+                confine_add_listener(paths, &conf->admin.socket.addr);
+        confine_add_listener(paths, &conf->admin.http.addr);
         /* Of a config before or after this one: their paths are removed when they close. */
         for (uint32_t i = 0; i < arena->head->extents[ARENA_LISTENERS].used; i++)
                 if (records[i].used && records[i].fd >= 0)

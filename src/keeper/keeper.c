@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "admin/admin.h"
 #include "base/clock.h"
 #include "config.h"
 #include "engine/loop.h"
@@ -354,6 +355,24 @@ static void keeper_next_change(struct keeper *keeper) {
         }
 }
 
+/* What somebody has asked the worker for. */
+static void keeper_requests(struct keeper *keeper) {
+        static void (*const begin[CONTROL_KINDS])(struct keeper *) = {
+                [CONTROL_RELOAD] = reload_begin, [CONTROL_UPGRADE] = upgrade_begin,
+        };
+
+        for (int kind = 0; kind < CONTROL_KINDS; kind++) {
+                uint32_t asked = __atomic_load_n(&keeper->control->requests[kind].asked, __ATOMIC_ACQUIRE);
+
+                if (asked == keeper->asked[kind])
+                        continue;
+                keeper->asked[kind] = asked;
+                /* While it drains, the worker says no by itself. */
+                if (!keeper->stopping)
+                        begin[kind](keeper);
+        }
+}
+
 static int keeper_signals(struct keeper *keeper) {
         static const int taken[] = { SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2 };
         sigset_t set;
@@ -394,6 +413,7 @@ static void keeper_loop(struct keeper *keeper) {
                 while (!keeper->done && read(keeper->signals, &info, sizeof(info)) == sizeof(info))
                         keeper_signal(keeper, (int)info.ssi_signo);
                 keeper_watch(keeper);
+                keeper_requests(keeper);
                 keeper_next_change(keeper);
                 service_tick(keeper);
         }
@@ -510,7 +530,8 @@ static void keeper_alone_beat(void *arg, int draining) {
 static int keeper_alone(struct keeper *keeper, const struct conf *conf) {
         struct worker_job job = {
                 .conf = conf, .log = keeper->log, .arena = &keeper->arena, .alone = 1, .ready = keeper_alone_ready,
-                .beat = keeper_alone_beat, .arg = keeper, .inherited = &keeper->service.inherited,
+                .beat = keeper_alone_beat, .arg = keeper, .admin = &admin_worker,
+                .inherited = &keeper->service.inherited,
         };
         int r = confine_enter(conf, &keeper->arena, &keeper->calls, 1, keeper->log);
 
@@ -568,7 +589,9 @@ static int keeper_prepare(struct keeper *keeper, const struct conf *conf) {
         if (r >= 0)
                 r = sandbox_calls_init(&keeper->calls);
         if (r >= 0)
-                r = slots_listen(&keeper->arena, conf, &keeper->service.inherited, keeper->log);
+                r = slots_listen(&keeper->arena, conf, &keeper->service.inherited, keeper->log, NULL);
+        if (r >= 0)
+                slots_listen_default(&keeper->arena, conf, keeper->log);
         if (r < 0) {
                 log_error(keeper->log, LOG_NO_CONTEXT, "cannot start: %s", strerror(-r));
                 return r;
@@ -623,6 +646,8 @@ enum keeper_status keeper_resume(int arena_fd, const struct keeper_options *opti
                 return KEEPER_FAILURE;
         }
         keeper.control = control_of(&keeper.arena);
+        for (int kind = 0; kind < CONTROL_KINDS; kind++)
+                keeper.asked[kind] = keeper.control->requests[kind].taken;
         adopt_keep_on_exec(&keeper.arena, 0);
         r = child_load(&conf, keeper.control->config, "the effective config", stderr);
         keeper.conf = conf;
@@ -646,6 +671,7 @@ enum keeper_status keeper_resume(int arena_fd, const struct keeper_options *opti
                 limits_raise();
                 limits_grow_table(2 * (uint64_t)arena_count(&keeper.arena, ARENA_SESSIONS) +
                                   2 * (uint64_t)arena_count(&keeper.arena, ARENA_PIPES));
+                control_note(keeper.control, CONTROL_UPGRADE, 1, "");
                 log_info(keeper.log, LOG_NO_CONTEXT, "upgraded: this is spliced " PACKAGE_VERSION);
                 keeper_loop(&keeper);
         } else

@@ -72,6 +72,7 @@ struct keeper {
         unsigned failures;              /* workers in a row that died before they were ready */
         int was_ready;                  /* a worker has been ready, so that the start succeeded */
         int reload_again, upgrade_again; /* asked for during a change, or while no worker was ready */
+        uint32_t asked[CONTROL_KINDS];  /* requests of the worker's that were seen */
         int reopen_again;               /* opening the logs again was asked for while no worker was ready */
         int stopping;                   /* 1: draining, 2: at once */
         int done;                       /* leave the loop */

@@ -24,6 +24,15 @@
 
 static void reload_refuse(struct keeper *keeper, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* Whoever asked for it is told all of it, as far as it fits. */
+static void reload_add_text(struct keeper *keeper, const char *why) {
+        char *text = keeper->control->reload_text;
+        size_t len = strlen(text), size = sizeof(keeper->control->reload_text);
+
+        if (len + strlen(why) + 2 <= size)
+                snprintf(text + len, size - len, "%s%s", len ? "\n" : "", why);
+}
+
 /* Logs why, and keeps the first reason for whoever asks later. */
 static void reload_refuse(struct keeper *keeper, const char *fmt, ...) {
         char why[1024];
@@ -36,6 +45,13 @@ static void reload_refuse(struct keeper *keeper, const char *fmt, ...) {
         if (!keeper->control->reload_why[0])
                 snprintf(keeper->control->reload_why, sizeof(keeper->control->reload_why), "%.*s",
                          (int)sizeof(keeper->control->reload_why) - 1, why);
+        reload_add_text(keeper, why);
+}
+
+/* It is over, before anything stopped: tells whoever asked for it. */
+static void reload_refused(struct keeper *keeper) {
+        control_note(keeper->control, CONTROL_RELOAD, 0, keeper->control->reload_text);
+        control_answer(keeper->control, CONTROL_RELOAD, 0);
 }
 
 /* One log line for each mistake. */
@@ -161,6 +177,24 @@ static int reload_logs(struct keeper *keeper, const struct conf *next) {
         return r;
 }
 
+/* Opens what the next config has more.  Why that fails is in the log already. */
+static int reload_listen(struct keeper *keeper, const struct conf *next) {
+        char *text = NULL;
+        size_t size = 0;
+        FILE *errors = open_memstream(&text, &size);
+        int r = slots_listen(&keeper->arena, next, &keeper->service.inherited, keeper->log, errors);
+
+        if (r < 0)
+                reload_refuse(keeper, "a new listener cannot be opened");
+        if (errors)
+                fclose(errors);
+        for (char *save = NULL, *line = text ? strtok_r(text, "\n", &save) : NULL; line && r < 0;
+             line = strtok_r(NULL, "\n", &save))
+                reload_add_text(keeper, line);
+        free(text);
+        return r;
+}
+
 /* The helper: exit status 0 with control->next_config set, or 1 with the reason in the log. */
 static int reload_check(struct keeper *keeper) {
         struct conf *now = NULL, *next = NULL;
@@ -179,10 +213,9 @@ static int reload_check(struct keeper *keeper) {
                 return 1;
         }
         keeper->control->next_config = r;
-        if (slots_listen(&keeper->arena, next, &keeper->service.inherited, keeper->log) < 0) {
-                reload_refuse(keeper, "a new listener cannot be opened");
+        if (reload_listen(keeper, next) < 0)
                 return 1;
-        }
+        slots_listen_default(&keeper->arena, next, keeper->log);
         slots_update(&keeper->arena, now, next, keeper->log);
         reload_note_log(keeper, next);
         reload_tell_frontends(keeper, next, now, "is new");
@@ -202,6 +235,9 @@ void reload_begin(struct keeper *keeper) {
         }
         keeper->control->next_config = -1;
         keeper->control->reload_why[0] = '\0';
+        keeper->control->reload_text[0] = '\0';
+        keeper->control->requests[CONTROL_RELOAD].taken =
+                __atomic_load_n(&keeper->control->requests[CONTROL_RELOAD].asked, __ATOMIC_ACQUIRE);
         pid = process_clone();
         if (pid == 0) {
                 sigset_t none;
@@ -212,6 +248,7 @@ void reload_begin(struct keeper *keeper) {
         }
         if (pid < 0) {
                 reload_refuse(keeper, "cannot start a helper: %s", strerror(-pid));
+                reload_refused(keeper);
                 return;
         }
         keeper->helper = pid;
@@ -240,6 +277,7 @@ void reload_checked(struct keeper *keeper, int status) {
                 else if (status & 0x7f)
                         reload_refuse(keeper, "reading the config took too long");
                 reload_undo(keeper);
+                reload_refused(keeper);
                 return;
         }
         if (keeper->stopping) {
@@ -248,6 +286,8 @@ void reload_checked(struct keeper *keeper, int status) {
         }
         keeper->change = KEEPER_LEAVE_CONFIG;
         keeper->change_until_ms = clock_now_ms() + RELOAD_LEAVE_MS;
+        /* Before the order to leave: whoever asked is told by the worker that leaves. */
+        control_answer(keeper->control, CONTROL_RELOAD, keeper->control->generation + 1);
         keeper_command(keeper, CONTROL_LEAVE);
 }
 
@@ -257,6 +297,7 @@ void reload_switch(struct keeper *keeper) {
         keeper->control->config = keeper->control->next_config;
         keeper->control->next_config = -1;
         keeper->change = KEEPER_TRY_CONFIG;
+        keeper->control->trying = 1;
 }
 
 static void reload_settle(struct keeper *keeper, int *memfd) {
@@ -279,8 +320,10 @@ void reload_failed(struct keeper *keeper) {
         int dropped = keeper->control->config;
 
         keeper->control->config = keeper->former;
+        keeper->control->trying = 0;
         snprintf(keeper->control->reload_why, sizeof(keeper->control->reload_why),
                  "the worker with the new config died before it was ready");
+        control_note(keeper->control, CONTROL_RELOAD, 0, keeper->control->reload_why);
         log_error(keeper->log, LOG_NO_CONTEXT,
                   "reload failed: the worker died before it was ready; the former config comes back");
         reload_settle(keeper, &dropped);

@@ -34,7 +34,12 @@ static void upgrade_drop_binary(struct keeper *keeper) {
 }
 
 static void upgrade_refused(struct keeper *keeper, const char *why) {
-        log_error(keeper->log, LOG_NO_CONTEXT, "upgrade refused: %s: %s", keeper->control->binary, why);
+        char text[sizeof(keeper->control->binary) + 256];
+
+        snprintf(text, sizeof(text), "%s: %s", keeper->control->binary, why);
+        log_error(keeper->log, LOG_NO_CONTEXT, "upgrade refused: %s", text);
+        control_note(keeper->control, CONTROL_UPGRADE, 0, text);
+        control_answer(keeper->control, CONTROL_UPGRADE, 0);
         upgrade_drop_binary(keeper);
         keeper->change = KEEPER_NO_CHANGE;
 }
@@ -71,6 +76,8 @@ void upgrade_begin(struct keeper *keeper) {
                 keeper->upgrade_again = 1;
                 return;
         }
+        keeper->control->requests[CONTROL_UPGRADE].taken =
+                __atomic_load_n(&keeper->control->requests[CONTROL_UPGRADE].asked, __ATOMIC_ACQUIRE);
         /* Opened once: what is asked is what is executed, whatever the path names then. */
         keeper->binary = open(keeper->control->binary, O_RDONLY | O_CLOEXEC);
         if (keeper->binary < 0) {
@@ -105,6 +112,8 @@ void upgrade_checked(struct keeper *keeper, int status) {
         }
         keeper->change = KEEPER_LEAVE_BINARY;
         keeper->change_until_ms = clock_now_ms() + UPGRADE_LEAVE_MS;
+        /* As for a reload. */
+        control_answer(keeper->control, CONTROL_UPGRADE, keeper->control->generation + 1);
         keeper_command(keeper, CONTROL_LEAVE);
 }
 

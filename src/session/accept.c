@@ -9,6 +9,7 @@
 #include "net/sys.h"
 #include "session/access.h"
 #include "session/close.h"
+#include "session/counters.h"
 #include "session/header.h"
 #include "session/preface.h"
 
@@ -48,6 +49,9 @@ static int accept_reserve(struct env *env, const struct env_listener *listener, 
         struct env_shared *shared = env->shared;
         struct env_frontend *frontend = &shared->frontends[listener->frontend];
 
+        /* Who waits at one that closes is served all the same: nobody would come back. */
+        if (paced && atomic_load(&frontend->record->paused))
+                return 0;
         if (paced && !accept_take_token(env, frontend))
                 return 0;
         if (accept_take_place(&frontend->sessions, frontend->conf->max_connections)) {
@@ -210,6 +214,7 @@ static struct session *accept_record(struct env *env, uint32_t listener, int fd,
         atomic_fetch_add(&shared->threads[session->thread].sessions, 1);
         atomic_signal_fence(memory_order_seq_cst);
         session->state = LIFE_ACCEPTED;
+        counters_accepted(env, session);
         return session;
 }
 

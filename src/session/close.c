@@ -11,6 +11,7 @@
 #include "session/accept.h"
 #include "session/access.h"
 #include "session/admit.h"
+#include "session/counters.h"
 #include "session/deadline.h"
 #include "session/header.h"
 #include "session/pick.h"
@@ -161,10 +162,12 @@ static enum life_event close_release(struct env *env, struct session *session, i
 
         if (session->state == LIFE_QUEUED)
                 pick_leave(env, session);
+        counters_ended(env, session);
         close_log(env, session);
         wheel_cancel(&env->loop.wheel, index);
         loop_unready(&env->loop, index);
         admit_leave(env, session);
+        env_disown(env, index);
         if (reset)
                 close_with_reset(session);
 

@@ -4,8 +4,8 @@
 #include <string.h>
 
 /* The thread's list is a stack that its owner takes whole, so it needs no lock. */
-void env_post(struct env_shared *shared, uint32_t session) {
-        struct env_thread *thread = &shared->threads[shared->sessions[session].thread % shared->n_threads];
+static void env_post_to(struct env_shared *shared, uint32_t session, unsigned number) {
+        struct env_thread *thread = &shared->threads[number % shared->n_threads];
         struct env_mail *mail = &shared->mail[session];
         uint32_t first;
 
@@ -17,6 +17,10 @@ void env_post(struct env_shared *shared, uint32_t session) {
         while (!atomic_compare_exchange_weak(&thread->mail, &first, session + 1));
         if (!first)
                 loop_wake(thread->record);
+}
+
+void env_post(struct env_shared *shared, uint32_t session) {
+        env_post_to(shared, session, shared->sessions[session].thread);
 }
 
 void env_post_kill(struct env_shared *shared, uint32_t session, uint64_t id, unsigned end) {
@@ -60,6 +64,18 @@ void env_wake_health(const struct env_shared *shared) {
                 loop_wake(health);
 }
 
+void env_post_kill_seen(struct env_shared *shared, const struct survey_row *row, unsigned end) {
+        atomic_store(&shared->mail[row->index].kill, row->id << 8 | end);
+        env_post_to(shared, row->index, row->thread);
+}
+
+void env_resume(struct env_shared *shared) {
+        for (uint32_t i = 0; i < shared->n_threads; i++) {
+                atomic_store(&shared->threads[i].resume, 1);
+                loop_wake(shared->threads[i].record);
+        }
+}
+
 void env_read_mail(struct env *env) {
         uint32_t at = atomic_exchange(&env->shared->threads[env->thread].mail, 0);
 
@@ -68,8 +84,8 @@ void env_read_mail(struct env *env) {
 
                 at = env->shared->mail[index].next;
                 atomic_store(&env->shared->mail[index].posted, 0);
-                if (env->shared->sessions[index].state != LIFE_CLOSED &&
-                    env->shared->sessions[index].thread == env->thread)
+                /* It may be another's by now, or nobody's. */
+                if (env_owns(env, index))
                         loop_ready(&env->loop, index);
         }
 }

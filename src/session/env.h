@@ -16,6 +16,7 @@
 #include "engine/pipe.h"
 #include "net/listener.h"
 #include "session/session.h"
+#include "session/survey.h"
 
 /*
  * What the data path works with: one struct env a thread, and one struct
@@ -33,11 +34,15 @@
 #define ENV_NAME_SIZE (CONF_NAME_MAX + 1)
 #define ENV_TEXT_SIZE 128
 
+/* Whose clients come in by a listening socket: a frontend's, or those of the admin API and its read-only part. */
+enum env_listener_use { ENV_LISTENER_TRAFFIC, ENV_LISTENER_ADMIN, ENV_LISTENER_HTTP };
+
 /* Record of slab ARENA_LISTENERS: a listening socket that the arena owns. */
 struct env_listener_record {
         uint32_t used;
         int32_t fd;                     /* meaningful while used; -1: closed */
-        uint32_t frontend;              /* slot */
+        uint32_t frontend;              /* slot, of ENV_LISTENER_TRAFFIC */
+        uint32_t use;                   /* enum env_listener_use */
         uint16_t leaving;               /* the next config does without it */
         uint16_t pending;               /* a reload opened it that is not carried out yet */
         char text[ENV_TEXT_SIZE];       /* the address as written */
@@ -49,6 +54,7 @@ struct env_listener_record {
 struct env_frontend_record {
         uint32_t used;
         uint8_t half_close, access_log, unused[2];
+        _Atomic uint32_t paused;        /* at run time: its clients wait in the backlogs */
         char name[ENV_NAME_SIZE];
         struct conf_client_timeouts timeouts;
         uint64_t upload_rate, download_rate;
@@ -98,6 +104,10 @@ struct env_thread {
         struct loop_record *record;             /* in the arena */
         _Atomic uint32_t sessions;
         _Atomic uint32_t mail;                  /* first session to be looked at, as index + 1: env_post() */
+        _Atomic uint32_t resume;                /* listeners that stand still are to be taken up: env_resume() */
+        uint64_t *own;                          /* sessions that it has taken up: a bit each, by index */
+        struct survey_row *rows;                /* what the last survey saw of this thread's sessions: survey.h */
+        uint32_t n_rows;
 } __attribute__((aligned(64)));
 
 /* What other threads want of a session: process memory, by session index, zeroed. */
@@ -122,7 +132,9 @@ struct env_shared {
         struct env_frontend *frontends;
         struct env_listener *listeners;
         struct env_thread *threads;
-        struct loop_links *links;               /* nodes: sessions, then each thread's listeners and pool */
+        struct survey survey;
+        pthread_mutex_t listen_lock;            /* while listeners are closed, or looked at by the admin */
+        struct loop_links *links;               /* nodes: sessions, then ENV_NODES for each thread */
         struct wheel_node *timers;
         struct env_mail *mail;                  /* by session */
         struct backend_waiter *waiters;         /* by session */
@@ -150,6 +162,8 @@ struct env {
         struct loop loop;
         struct pipe_pool pipes;
         unsigned thread;
+        uint32_t survey;                        /* the last survey that it has begun with */
+        uint32_t surveyed;                      /* and sessions from this one on have not been looked at */
         int accepting;                          /* cleared when listeners close for good */
         uint32_t unsure;                        /* this many sessions are */
         struct addr address;                    /* of the server that was picked last */
@@ -161,14 +175,33 @@ struct env {
         char scratch[DIRECTION_SCRATCH];        /* bytes in flight, only while a handler runs */
 };
 
-/* The node of a listener in this thread's loop; nodes before these are the sessions. */
+/* Nodes of a thread besides the sessions, which come before these. */
+#define ENV_NODES (ENV_LISTENERS + 2)
+
+/* The node of a listener in this thread's loop. */
 static inline uint32_t env_listener_node(const struct env *env, uint32_t listener) {
-        return env->shared->n_sessions + env->thread * (ENV_LISTENERS + 1) + listener;
+        return env->shared->n_sessions + env->thread * ENV_NODES + listener;
 }
 
 /* The node that looks after the pool of pipes. */
 static inline uint32_t env_pool_node(const struct env *env) {
         return env_listener_node(env, ENV_LISTENERS);
+}
+
+/* The node that gets on with a survey. */
+static inline uint32_t env_survey_node(const struct env *env) {
+        return env_listener_node(env, ENV_LISTENERS + 1);
+}
+
+/* Notes that a session is this thread's, until it is not any more.  Its own alone, so that nobody reads of others. */
+static inline void env_own(struct env *env, uint32_t session) {
+        env->shared->threads[env->thread].own[session / 64] |= UINT64_C(1) << session % 64;
+}
+static inline void env_disown(struct env *env, uint32_t session) {
+        env->shared->threads[env->thread].own[session / 64] &= ~(UINT64_C(1) << session % 64);
+}
+static inline int env_owns(const struct env *env, uint32_t session) {
+        return env->shared->threads[env->thread].own[session / 64] >> session % 64 & 1;
 }
 
 /* Gives an empty pipe back to the pool, which is looked after from then on. */
@@ -191,6 +224,12 @@ uint32_t env_kill_server(struct env_shared *shared, unsigned server, unsigned en
 
 /* Has the servers looked at now: one was ejected, or was given another address or state.  Any thread. */
 void env_wake_health(const struct env_shared *shared);
+
+/* The same for one that a survey saw. */
+void env_post_kill_seen(struct env_shared *shared, const struct survey_row *row, unsigned end);
+
+/* Has listeners that stand still taken up again: a frontend is paused no more.  Any thread. */
+void env_resume(struct env_shared *shared);
 
 /* Takes in what was posted to this thread: its sessions go to the ready list.  On the loop's wake-up. */
 void env_read_mail(struct env *env);

@@ -8,6 +8,7 @@
 #include "net/sys.h"
 #include "session/access.h"
 #include "session/close.h"
+#include "session/counters.h"
 #include "session/deadline.h"
 #include "session/observe.h"
 
@@ -439,6 +440,7 @@ enum life_event relay_start(struct env *env, struct session *session) {
                              env->loop.now_ms);
         session->phase_ms = env->loop.now_ms;
         session->until_ms = 0;
+        counters_connected(env, session);
         /* Errors of attempts that were made good are not the session's. */
         if (session->end == ACCESS_END_N)
                 session->error = 0;

@@ -61,6 +61,12 @@ static enum life_event session_stay(struct env *env, struct session *session) {
         return LIFE_NOTHING;
 }
 
+/* Its thread has it from here on. */
+static enum life_event session_take_up(struct env *env, struct session *session) {
+        env_own(env, env_index(env, session));
+        return preface_read(env, session);
+}
+
 static enum life_event session_illegal(struct env *env, struct session *session) {
         session_note_end(session, ACCESS_INTERNAL, 0);
         return close_abort(env, session);
@@ -71,7 +77,7 @@ typedef enum life_event session_action_fn(struct env *env, struct session *sessi
 static session_action_fn *const session_actions[LIFE_ACTIONS] = {
         [LIFE_ILLEGAL] = session_illegal,
         [LIFE_STAY] = session_stay,
-        [LIFE_READ_PREFACE] = preface_read,
+        [LIFE_READ_PREFACE] = session_take_up,
         [LIFE_PICK] = pick_server,
         [LIFE_REST] = pick_rest,
         [LIFE_CONNECT] = connect_start,
@@ -253,6 +259,10 @@ static enum life_event session_turn(struct env *env, struct session *session) {
 void session_ready(struct env *env, uint32_t index) {
         struct session *session;
 
+        if (index == env_survey_node(env)) {
+                survey_turn(env);
+                return;
+        }
         if (index >= env->shared->n_sessions) {
                 accept_run(env, index - env_listener_node(env, 0));
                 return;
@@ -323,6 +333,7 @@ static void session_choose_anew(struct env *env, struct session *session) {
 void session_adopt(struct env *env, struct session *session, int registered, int caught) {
         int r = 0;
 
+        env_own(env, env_index(env, session));
         if (session_must_choose(session, caught) ||
             (session->state == LIFE_QUEUED && session_is_stranded(env, session)))
                 session_choose_anew(env, session);

@@ -41,6 +41,7 @@ struct session {
         int64_t phase_ms;               /* when its present state began, or its present connect */
         int64_t until_ms;               /* when it acts by itself: a pause, a repeated connect, the queue; 0: none */
         int64_t close_ms;               /* a side was lost: by then it ends, delivered or not; 0: none */
+        uint64_t counted[SESSION_SIDES]; /* of direction[].bytes: what counters.h knows of */
         int32_t queue_ms;               /* spent in LIFE_QUEUED */
         int32_t connect_ms;             /* the successful connect took; -1: there was none */
         uint32_t rare;                  /* record in ARENA_RARE, or ARENA_NONE */

@@ -324,6 +324,7 @@ static void adopt_defuse(struct env_shared *shared, struct session *session) {
 
         for (int side = 0; side < SESSION_SIDES; side++) {
                 direction_init(&session->direction[side], 0);
+                session->counted[side] = 0;
                 if (!adopt_is_socket(session->fd[side]))
                         session->fd[side] = -1;
         }

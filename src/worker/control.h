@@ -23,6 +23,29 @@ enum control_command {
 enum control_state { CONTROL_STARTING, CONTROL_READY, CONTROL_DRAINED };
 
 #define CONTROL_DESCRIPTORS 64
+#define CONTROL_TEXT 8192
+
+/* What the worker may ask the keeper for, where somebody asks it to (src/admin). */
+enum control_kind { CONTROL_RELOAD, CONTROL_UPGRADE, CONTROL_KINDS };
+
+/*
+ * Requests are numbered.  One that comes while a change is under way is taken up after it; all that have come by then
+ * are answered at once.
+ */
+struct control_request {
+        uint32_t asked;                 /* the worker's: the last one */
+        uint32_t taken;                 /* the keeper's: those up to here are under way */
+        uint32_t answered;              /* the keeper's: those up to here are answered, and that is how: */
+        uint32_t generation;            /* the worker that will have changed; 0: refused, see the outcome's text */
+};
+
+/* How the last change ended.  control_note() writes it, one process at a time; workers read it by control_outcome(). */
+struct control_outcome {
+        uint32_t version;               /* odd while it is written */
+        int32_t ok;
+        int64_t wall_ms;                /* 0: there was none */
+        char text[CONTROL_TEXT];        /* what is wrong, one line for each; "": nothing */
+};
 
 /* The only record of slab ARENA_CONTROL. */
 struct control_record {
@@ -48,6 +71,11 @@ struct control_record {
         uint32_t swept;                 /* generation of the last worker that has closed what nobody owns */
         uint32_t sessions;              /* now, as the worker's main thread last saw it */
         char reload_why[256];           /* why the last reload was refused or failed; "": it was not */
+        uint32_t trying;                /* the worker that starts has a new config: once ready, the reload is done */
+        char reload_text[CONTROL_TEXT]; /* the same, all there is to say, while it is gathered */
+        struct control_request requests[CONTROL_KINDS];
+        struct control_outcome outcomes[CONTROL_KINDS];
+        uint64_t log_dropped;           /* by workers, of their logs: as of about a second ago */
 };
 
 /* The control record of an arena. */
@@ -60,5 +88,21 @@ void control_signal(int eventfd);
 
 /* Resets one. */
 void control_clear(int eventfd);
+
+/* In the worker: asks the keeper for a change.  Returns the request's number. */
+uint32_t control_ask(struct control_record *control, enum control_kind kind);
+
+/* In the worker: whether that request is answered; then *generation is set. */
+int control_answered(const struct control_record *control, enum control_kind kind, uint32_t number,
+                     uint32_t *generation);
+
+/* In the keeper: answers all requests that were taken up.  generation as above. */
+void control_answer(struct control_record *control, enum control_kind kind, uint32_t generation);
+
+/* In the keeper, or in the worker that a reload's success is up to: notes how a change ended. */
+void control_note(struct control_record *control, enum control_kind kind, int ok, const char *text);
+
+/* Copies how the last change of that kind ended, whoever writes meanwhile. */
+void control_outcome(struct control_record *control, enum control_kind kind, struct control_outcome *outcome);
 
 #endif

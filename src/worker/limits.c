@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #define LIMITS_OTHER 16         /* standard streams, arena, logs, signals, a resolver's socket, and some air */
+#define LIMITS_ADMIN 8          /* wake-ups and poller of the admin thread, and some who talk to it */
 #define LIMITS_PER_THREAD 2     /* epoll and wake-up */
 #define LIMITS_THREAD_PIPES 4   /* pipes that a thread may always have */
 #define LIMITS_PIPE_SHARE 16    /* one session in so many may have bytes parked; the others do without a pipe */
@@ -18,7 +19,7 @@ static struct limits limits_of(uint64_t sessions, unsigned threads, size_t other
         return (struct limits){
                 .sessions = (uint32_t)sessions,
                 .pipes = (uint32_t)pipes,
-                .descriptors = LIMITS_OTHER + others + (uint64_t)LIMITS_PER_THREAD * threads +
+                .descriptors = LIMITS_OTHER + LIMITS_ADMIN + others + (uint64_t)LIMITS_PER_THREAD * threads +
                                2 * sessions + 2 * pipes,
         };
 }

@@ -4,9 +4,12 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <unistd.h>
 
+#include "session/counters.h"
 #include "worker/control.h"
 #include "worker/slots.h"
 
@@ -24,7 +27,7 @@ static void shared_unmap(void *map, size_t count, size_t size) {
 }
 
 static size_t shared_nodes(const struct env_shared *shared) {
-        return shared->n_sessions + (size_t)shared->n_threads * (ENV_LISTENERS + 1);
+        return shared->n_sessions + (size_t)shared->n_threads * ENV_NODES;
 }
 
 int shared_arena(struct arena *arena, const struct limits *limits) {
@@ -38,6 +41,8 @@ int shared_arena(struct arena *arena, const struct limits *limits) {
                 [ARENA_PIPES] = sizeof(struct pipe_record),
                 [ARENA_SESSIONS] = sizeof(struct session),
                 [ARENA_RARE] = sizeof(struct session_rare),
+                [ARENA_COUNTERS_FRONTEND] = sizeof(struct counters_frontend),
+                [ARENA_COUNTERS_BACKEND] = sizeof(struct counters_backend),
         };
         const uint32_t counts[ARENA_SLABS] = {
                 [ARENA_CONTROL] = 1,
@@ -49,6 +54,8 @@ int shared_arena(struct arena *arena, const struct limits *limits) {
                 [ARENA_PIPES] = limits->pipes,
                 [ARENA_SESSIONS] = limits->sessions,
                 [ARENA_RARE] = limits->sessions,
+                [ARENA_COUNTERS_FRONTEND] = COUNTERS_STRIPES * (ENV_FRONTENDS + 1),
+                [ARENA_COUNTERS_BACKEND] = COUNTERS_STRIPES * ENV_BACKENDS,
         };
 
         return arena_init(arena, sizes, counts);
@@ -73,6 +80,12 @@ static int shared_allocate(struct env_shared *shared) {
             !shared->threads)
                 return -ENOMEM;
         memset(shared->threads, 0, threads_size);
+        for (uint32_t i = 0; i < shared->n_threads; i++) {
+                shared->threads[i].rows = shared_map(shared->n_sessions, sizeof(*shared->threads[i].rows));
+                shared->threads[i].own = shared_map(shared->n_sessions / 64 + 1, sizeof(*shared->threads[i].own));
+                if (!shared->threads[i].rows || !shared->threads[i].own)
+                        return -ENOMEM;
+        }
         return 0;
 }
 
@@ -123,6 +136,9 @@ int shared_init(struct env_shared *shared, struct arena *arena, const struct con
         int r;
 
         memset(shared, 0, sizeof(*shared));
+        pthread_mutex_init(&shared->listen_lock, NULL);
+        shared->survey.done = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+        counters_use(arena, threads);
         shared->conf = conf;
         shared->log = log;
         shared->arena = arena;
@@ -132,7 +148,7 @@ int shared_init(struct env_shared *shared, struct arena *arena, const struct con
         shared->sessions = arena_slab(arena, ARENA_SESSIONS);
         shared->rares = arena_slab(arena, ARENA_RARE);
 
-        r = shared_allocate(shared);
+        r = shared->survey.done < 0 ? -errno : shared_allocate(shared);
         if (r >= 0)
                 r = arena_list_init(&shared->session_list, arena, ARENA_SESSIONS);
         if (r >= 0)
@@ -168,14 +184,19 @@ int shared_register(struct env_shared *shared) {
 }
 
 void shared_unlisten(struct env_shared *shared) {
-        if (shared->arena && shared->arena->head)
-                slots_unlisten_new(shared->arena, NULL);
+        if (!shared->arena || !shared->arena->head)
+                return;
+        pthread_mutex_lock(&shared->listen_lock);
+        slots_unlisten_traffic(shared->arena);
+        pthread_mutex_unlock(&shared->listen_lock);
 }
 
 void shared_deinit(struct env_shared *shared) {
         if (!shared->arena)
                 return;
         slots_release(shared);
+        if (shared->survey.done >= 0)
+                close(shared->survey.done);
         pipe_store_deinit(&shared->pipes);
         arena_list_deinit(&shared->rare_list);
         arena_list_deinit(&shared->session_list);
@@ -190,6 +211,10 @@ void shared_deinit(struct env_shared *shared) {
         shared_unmap(shared->servers, ENV_SERVERS, sizeof(*shared->servers));
         shared_unmap(shared->frontends, ENV_FRONTENDS, sizeof(*shared->frontends));
         shared_unmap(shared->listeners, ENV_LISTENERS, sizeof(*shared->listeners));
+        for (uint32_t i = 0; shared->threads && i < shared->n_threads; i++) {
+                shared_unmap(shared->threads[i].rows, shared->n_sessions, sizeof(*shared->threads[i].rows));
+                shared_unmap(shared->threads[i].own, shared->n_sessions / 64 + 1, sizeof(*shared->threads[i].own));
+        }
         free(shared->threads);
         memset(shared, 0, sizeof(*shared));
 }

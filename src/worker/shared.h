@@ -29,7 +29,7 @@ int shared_init(struct env_shared *shared, struct arena *arena, const struct con
  */
 int shared_register(struct env_shared *shared);
 
-/* Closes all listening sockets and removes the AF_UNIX paths that are ours.  Idempotent. */
+/* Closes all listening sockets of frontends and removes the AF_UNIX paths that are ours.  Idempotent. */
 void shared_unlisten(struct env_shared *shared);
 
 /* Frees process memory; the arena and its descriptors stay.  Fine on a zeroed one. */

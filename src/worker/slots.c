@@ -15,6 +15,7 @@
 #include "net/sockopt.h"
 #include "net/sys.h"
 #include "session/admit.h"
+#include "session/counters.h"
 
 /* Takes the first free slot, growing the slab's used part where there is none.  Every record begins with `used`. */
 static uint32_t slots_free(const struct arena *arena, enum arena_slab slab) {
@@ -27,32 +28,80 @@ static uint32_t slots_free(const struct arena *arena, enum arena_slab slab) {
         return extent->used < extent->count ? extent->used++ : ARENA_NONE;
 }
 
-static uint32_t slots_listener_find(const struct arena *arena, const struct addr *addr) {
+/* The listeners of a config, one after the other: those of the frontends, then the admin's. */
+struct slots_wanted {
+        const struct conf_listener *conf;
+        const char *frontend;                   /* NULL: the admin's */
+        enum env_listener_use use;
+        size_t next_frontend, next_listener;    /* where to go on */
+};
+
+static int slots_next_admin(const struct conf *conf, struct slots_wanted *at) {
+        int first = at->use == ENV_LISTENER_TRAFFIC;
+
+        at->frontend = NULL;
+        if (first && conf->admin.socket.text) {
+                at->conf = &conf->admin.socket;
+                at->use = ENV_LISTENER_ADMIN;
+                return 1;
+        }
+        if (at->use != ENV_LISTENER_HTTP && conf->admin.http.text) {
+                at->conf = &conf->admin.http;
+                at->use = ENV_LISTENER_HTTP;
+                return 1;
+        }
+        return 0;
+}
+
+/* *at is zeroed before the first.  Returns 0 where there are no more. */
+static int slots_next(const struct conf *conf, struct slots_wanted *at) {
+        while (at->use == ENV_LISTENER_TRAFFIC && at->next_frontend < conf->n_frontends) {
+                const struct conf_frontend *frontend = &conf->frontends[at->next_frontend];
+
+                if (at->next_listener < frontend->n_listeners) {
+                        at->conf = &frontend->listeners[at->next_listener++];
+                        at->frontend = frontend->name;
+                        return 1;
+                }
+                at->next_frontend++;
+                at->next_listener = 0;
+        }
+        return slots_next_admin(conf, at);
+}
+
+uint32_t slots_listener(const struct arena *arena, const struct addr *addr, enum env_listener_use use) {
         const struct env_listener_record *records = arena_slab(arena, ARENA_LISTENERS);
 
         for (uint32_t i = 0; i < arena->head->extents[ARENA_LISTENERS].used; i++)
-                if (records[i].used && records[i].fd >= 0 && addr_equal(&records[i].addr, addr))
+                if (records[i].used && records[i].fd >= 0 && records[i].use == use &&
+                    addr_equal(&records[i].addr, addr))
                         return i;
         return ARENA_NONE;
 }
 
-static int slots_listener_open(const struct arena *arena, const struct conf_frontend *frontend,
-                               const struct conf_listener *conf, const struct slots_inherited *inherited,
-                               struct log *log) {
+static int slots_listener_open(const struct arena *arena, const struct slots_wanted *wanted,
+                               const struct slots_inherited *inherited, struct log *log, enum log_level level,
+                               FILE *errors) {
         struct env_listener_record *records = arena_slab(arena, ARENA_LISTENERS), *record;
+        const struct conf_listener *conf = wanted->conf;
         struct listener_options options = {
                 .backlog = conf->backlog, .mode = conf->mode, .owner = conf->owner, .group = conf->group,
                 .v6only = conf->v6only, .sockopts = &conf->sockopts,
                 .defer_accept_s = conf->defer_accept == CONF_OFF ? 0 : (int)((conf->defer_accept + 999) / 1000),
         };
-        struct log_context context = { .frontend = frontend->name };
+        struct log_context context = { .frontend = wanted->frontend };
         uint32_t slot = slots_free(arena, ARENA_LISTENERS);
         struct listener_path path = { 0 };
         char why[LISTENER_WHY] = "there are no sockets from a service manager here";
         int fd, r;
 
+        /* The admin's is for the user that we become; who is not root is that one, or will fail to become it. */
+        if (wanted->use == ENV_LISTENER_ADMIN && geteuid() != 0)
+                options.owner = NULL;
         if (slot == ARENA_NONE) {
                 log_error(log, &context, "too many listeners: at most %d are possible", ENV_LISTENERS);
+                if (errors)
+                        fprintf(errors, "too many listeners: at most %d are possible\n", ENV_LISTENERS);
                 return -ENOSPC;
         }
         if (conf->addr.kind == ADDR_FD) {
@@ -62,11 +111,14 @@ static int slots_listener_open(const struct arena *arena, const struct conf_fron
         } else
                 r = listener_open(&fd, &path, &conf->addr, &options, why);
         if (r < 0) {
-                log_error(log, &context, "%s", why);
+                log_write(log, level, &context, "%s", why);
+                if (errors)
+                        fprintf(errors, "%s\n", why);
                 return r;
         }
         record = &records[slot];
-        *record = (struct env_listener_record){ .fd = fd, .pending = 1, .addr = conf->addr, .path = path };
+        *record = (struct env_listener_record){ .fd = fd, .use = wanted->use, .pending = 1, .addr = conf->addr,
+                                                .path = path };
         snprintf(record->text, sizeof(record->text), "%s", conf->text);
         atomic_signal_fence(memory_order_seq_cst);
         record->used = 1;
@@ -83,12 +135,14 @@ static void slots_listener_close(struct env_listener_record *record) {
         close(fd);
 }
 
-static int slots_conf_has(const struct conf *conf, const struct addr *addr) {
-        for (size_t f = 0; f < conf->n_frontends; f++)
-                for (size_t l = 0; l < conf->frontends[f].n_listeners; l++)
-                        if (addr_equal(&conf->frontends[f].listeners[l].addr, addr))
-                                return 1;
-        return 0;
+static const struct conf_listener *slots_conf_listener(const struct conf *conf,
+                                                       const struct env_listener_record *record) {
+        struct slots_wanted wanted = { 0 };
+
+        while (slots_next(conf, &wanted))
+                if (wanted.use == record->use && addr_equal(&wanted.conf->addr, &record->addr))
+                        return wanted.conf;
+        return NULL;
 }
 
 void slots_unlisten_new(const struct arena *arena, const struct conf *kept) {
@@ -98,9 +152,17 @@ void slots_unlisten_new(const struct arena *arena, const struct conf *kept) {
                 if (!records[i].used || records[i].fd < 0)
                         continue;
                 records[i].leaving = records[i].pending = 0;
-                if (!kept || !slots_conf_has(kept, &records[i].addr))
+                if (!kept || !slots_conf_listener(kept, &records[i]))
                         slots_listener_close(&records[i]);
         }
+}
+
+void slots_unlisten_traffic(const struct arena *arena) {
+        struct env_listener_record *records = arena_slab(arena, ARENA_LISTENERS);
+
+        for (uint32_t i = 0; i < arena->head->extents[ARENA_LISTENERS].used; i++)
+                if (records[i].used && records[i].fd >= 0 && records[i].use == ENV_LISTENER_TRAFFIC)
+                        slots_listener_close(&records[i]);
 }
 
 void slots_unlisten_pending(const struct arena *arena) {
@@ -123,42 +185,50 @@ void slots_unlisten_leaving(const struct arena *arena) {
                         slots_listener_close(&records[i]);
 }
 
+/* The default admin socket is a help, and no reason not to serve. */
+static int slots_optional(const struct conf *conf, const struct slots_wanted *wanted) {
+        return wanted->use == ENV_LISTENER_ADMIN && !conf->admin.given;
+}
+
 int slots_listen(const struct arena *arena, const struct conf *conf, const struct slots_inherited *inherited,
-                 struct log *log) {
+                 struct log *log, FILE *errors) {
         struct env_listener_record *records = arena_slab(arena, ARENA_LISTENERS);
+        struct slots_wanted wanted = { 0 };
         uint8_t opened[ENV_LISTENERS] = { 0 };
         int r = 0;
 
-        for (size_t f = 0; f < conf->n_frontends; f++)
-                for (size_t l = 0; l < conf->frontends[f].n_listeners; l++) {
-                        const struct conf_listener *listener = &conf->frontends[f].listeners[l];
-                        int one;
+        while (slots_next(conf, &wanted)) {
+                int one;
 
-                        if (slots_listener_find(arena, &listener->addr) != ARENA_NONE)
-                                continue;
-                        one = slots_listener_open(arena, &conf->frontends[f], listener, inherited, log);
-                        if (one < 0)
-                                r = one;
-                        else
-                                opened[slots_listener_find(arena, &listener->addr)] = 1;
-                }
+                if (slots_optional(conf, &wanted) ||
+                    slots_listener(arena, &wanted.conf->addr, wanted.use) != ARENA_NONE)
+                        continue;
+                one = slots_listener_open(arena, &wanted, inherited, log, LOG_LEVEL_ERROR, errors);
+                if (one < 0)
+                        r = one;
+                else
+                        opened[slots_listener(arena, &wanted.conf->addr, wanted.use)] = 1;
+        }
         for (uint32_t i = 0; i < arena->head->extents[ARENA_LISTENERS].used; i++) {
                 if (!records[i].used || records[i].fd < 0)
                         continue;
                 if (r < 0 && opened[i])
                         slots_listener_close(&records[i]);
                 else if (r >= 0)
-                        records[i].leaving = !slots_conf_has(conf, &records[i].addr);
+                        records[i].leaving = !slots_conf_listener(conf, &records[i]);
         }
         return r;
 }
 
-static const struct conf_listener *slots_conf_listener(const struct conf *conf, const struct addr *addr) {
-        for (size_t f = 0; f < conf->n_frontends; f++)
-                for (size_t l = 0; l < conf->frontends[f].n_listeners; l++)
-                        if (addr_equal(&conf->frontends[f].listeners[l].addr, addr))
-                                return &conf->frontends[f].listeners[l];
-        return NULL;
+void slots_listen_default(const struct arena *arena, const struct conf *conf, struct log *log) {
+        struct slots_wanted wanted = { 0 };
+
+        while (slots_next(conf, &wanted))
+                if (slots_optional(conf, &wanted) &&
+                    slots_listener(arena, &wanted.conf->addr, wanted.use) == ARENA_NONE &&
+                    slots_listener_open(arena, &wanted, NULL, log, LOG_LEVEL_WARNING, NULL) < 0)
+                        log_warning(log, LOG_NO_CONTEXT, "there is no admin socket: %s cannot be had; admin { socket = "
+                                    "\"PATH\" } names another, socket = off goes without", wanted.conf->text);
 }
 
 static int slots_same(const char *a, const char *b) {
@@ -206,15 +276,15 @@ void slots_update(const struct arena *arena, const struct conf *now, const struc
 
                 if (!records[i].used || records[i].fd < 0 || records[i].pending)
                         continue;
-                before = slots_conf_listener(now, &records[i].addr);
-                after = slots_conf_listener(next, &records[i].addr);
+                before = slots_conf_listener(now, &records[i]);
+                after = slots_conf_listener(next, &records[i]);
                 if (before && after)
                         slots_update_one(records[i].fd, before, after, log);
         }
 }
 
-/* Finds the used slot with that name, or takes a free one and zeroes it. */
-#define SLOTS_NAMED(arena, slab, type, name_)                                                                          \
+/* Finds the used slot with that name, or takes a free one and zeroes it and its counters. */
+#define SLOTS_NAMED(arena, slab, type, name_, clear)                                                                   \
         ({                                                                                                             \
                 type *records_ = arena_slab((arena), (slab));                                                          \
                 uint32_t slot_ = ARENA_NONE;                                                                           \
@@ -226,6 +296,7 @@ void slots_update(const struct arena *arena, const struct conf *now, const struc
                         if (slot_ != ARENA_NONE) {                                                                     \
                                 memset(&records_[slot_], 0, sizeof(records_[slot_]));                                  \
                                 snprintf(records_[slot_].name, sizeof(records_[slot_].name), "%s", (name_));           \
+                                clear((arena), slot_);                                                                 \
                                 records_[slot_].used = 1;                                                              \
                         }                                                                                              \
                 }                                                                                                      \
@@ -340,7 +411,8 @@ static void slots_server_health(const struct arena *arena, uint32_t slot, const 
 
 static int slots_backend(struct env_shared *shared, struct slots_index *index, const struct conf_backend *conf,
                          uint16_t *slot_out) {
-        uint32_t slot = SLOTS_NAMED(shared->arena, ARENA_BACKENDS, struct env_backend_record, conf->name);
+        uint32_t slot = SLOTS_NAMED(shared->arena, ARENA_BACKENDS, struct env_backend_record, conf->name,
+                                    counters_clear_backend);
         struct env_backend_record *records = arena_slab(shared->arena, ARENA_BACKENDS);
         uint16_t *servers;
         int r = 0;
@@ -370,9 +442,9 @@ static int slots_backend(struct env_shared *shared, struct slots_index *index, c
         return r;
 }
 
-static int slots_listener(struct env_shared *shared, const struct conf_listener *conf, uint32_t frontend) {
+static int slots_take_listener(struct env_shared *shared, const struct conf_listener *conf, uint32_t frontend) {
         static const struct conf_rules nobody;
-        uint32_t number = slots_listener_find(shared->arena, &conf->addr);
+        uint32_t number = slots_listener(shared->arena, &conf->addr, ENV_LISTENER_TRAFFIC);
         struct env_listener *listener;
         int family = addr_family(&conf->addr);
 
@@ -419,7 +491,8 @@ static int slots_instances(struct env_shared *shared) {
 }
 
 static int slots_frontend(struct env_shared *shared, const struct conf_frontend *conf, const uint16_t *backends) {
-        uint32_t slot = SLOTS_NAMED(shared->arena, ARENA_FRONTENDS, struct env_frontend_record, conf->name);
+        uint32_t slot = SLOTS_NAMED(shared->arena, ARENA_FRONTENDS, struct env_frontend_record, conf->name,
+                                    counters_clear_frontend);
         struct env_frontend_record *records = arena_slab(shared->arena, ARENA_FRONTENDS);
         int r = 0;
 
@@ -437,7 +510,7 @@ static int slots_frontend(struct env_shared *shared, const struct conf_frontend 
         shared->frontends[slot].record = &records[slot];
         shared->frontends[slot].backend = conf->backend == CONF_NO_BACKEND ? ARENA_NONE : backends[conf->backend];
         for (size_t l = 0; l < conf->n_listeners && r == 0; l++)
-                r = slots_listener(shared, &conf->listeners[l], slot);
+                r = slots_take_listener(shared, &conf->listeners[l], slot);
         return r < 0 ? r : admit_init(&shared->frontends[slot]);
 }
 

@@ -2,6 +2,8 @@
 #ifndef SPLICED_WORKER_SLOTS_H
 #define SPLICED_WORKER_SLOTS_H
 
+#include <stdio.h>
+
 #include "session/env.h"
 
 /*
@@ -25,10 +27,20 @@ struct slots_inherited {
  * does without are marked as leaving.  Each that fails is logged with the reason and what to do, and then those
  * opened here are closed again: all or none.  Serves at start and at a reload, before anything stops.
  * `inherited` is asked for those that are open already elsewhere; NULL: there are none.
+ * The reasons also go to errors, where that is not NULL, one line each.
  * Returns 0 or -errno of a failure; -ENOSPC: more listeners than there are slots.
  */
 int slots_listen(const struct arena *arena, const struct conf *conf, const struct slots_inherited *inherited,
-                 struct log *log);
+                 struct log *log, FILE *errors);
+
+/*
+ * Opens the admin socket where its path is the default and was not written, and logs a warning where that fails: the
+ * daemon then does without.  After slots_listen(), which leaves it out; not in workers.
+ */
+void slots_listen_default(const struct arena *arena, const struct conf *conf, struct log *log);
+
+/* The slot of the listener that is open with that address for that use, or ARENA_NONE. */
+uint32_t slots_listener(const struct arena *arena, const struct addr *addr, enum env_listener_use use);
 
 /*
  * Gives listeners that stay what `next` says otherwise than `now`: backlog, mode, defer-accept and socket options
@@ -41,6 +53,9 @@ void slots_unlisten_leaving(const struct arena *arena);
 
 /* Closes the listeners that a config does not have (NULL: all), and takes every mark off the others. */
 void slots_unlisten_new(const struct arena *arena, const struct conf *kept);
+
+/* Closes the listeners of frontends: for a drain, in which the admin is still talked to. */
+void slots_unlisten_traffic(const struct arena *arena);
 
 /* Undoes slots_listen() for a reload that is refused: closes what it opened, takes the marks off the rest. */
 void slots_unlisten_pending(const struct arena *arena);

@@ -45,7 +45,12 @@ static void thread_on_expire(void *owner, uint32_t node) {
 
 /* The phase is looked at after every round anyway. */
 static void thread_on_wake(void *owner) {
-        env_read_mail(owner);
+        struct env *env = owner;
+
+        env_read_mail(env);
+        survey_wake(env);
+        if (atomic_exchange(&env->shared->threads[env->thread].resume, 0))
+                accept_resume(env);
 }
 
 static const struct loop_handlers thread_handlers = {

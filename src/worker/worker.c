@@ -33,6 +33,8 @@ struct worker {
         struct thread_pool pool;
         struct resolve *resolve;
         struct health *health;
+        void *admin;
+        uint64_t log_dropped;           /* by workers before this one */
         int signals;                    /* a signalfd, alone; else the eventfd of the keeper, not ours */
         int64_t drain_until;            /* ms; INT64_MAX: no deadline */
         uint32_t reopened;              /* requests to open the log again that were carried out */
@@ -62,6 +64,7 @@ int worker_limits(const struct conf *conf, struct log *log, unsigned *threads, s
 
         for (size_t i = 0; i < conf->n_frontends; i++)
                 listeners += conf->frontends[i].n_listeners;
+        listeners += (size_t)(conf->admin.socket.text != NULL) + (conf->admin.http.text != NULL);
         others += listeners;
         if (most > CONF_THREADS_MAX)
                 most = CONF_THREADS_MAX;
@@ -95,7 +98,7 @@ static int worker_adopt(struct worker *worker, unsigned threads, uint32_t sessio
         /* Those that only a config before this one had may be gone already; a drain has closed them for good. */
         r = 0;
         if (job->alone || control->command != CONTROL_DRAIN)
-                r = slots_listen(job->arena, job->conf, job->inherited, job->log);
+                r = slots_listen(job->arena, job->conf, job->inherited, job->log, NULL);
         if (r < 0)
                 return r;
         slots_unlisten_new(job->arena, job->conf);
@@ -110,6 +113,14 @@ static int worker_adopt(struct worker *worker, unsigned threads, uint32_t sessio
         control->adopted += report.adopted;
         control->reset += report.reset;
         return shared_register(&worker->shared);
+}
+
+static int worker_admin(struct worker *worker) {
+        const struct worker_view view = { .shared = &worker->shared, .control = worker->control,
+                                          .phase = &worker->pool.phase, .log = worker->log,
+                                          .log_dropped = worker->log_dropped, .alone = worker->job->alone };
+
+        return worker->job->admin ? worker->job->admin->start(&worker->admin, &view) : 0;
 }
 
 static int worker_start(struct worker *worker) {
@@ -135,6 +146,8 @@ static int worker_start(struct worker *worker) {
                 r = thread_pool_start(&worker->pool);
         if (r >= 0 && job->ready)
                 r = job->ready(job->arg);
+        if (r >= 0)
+                r = worker_admin(worker);
         if (r < 0) {
                 log_error(job->log, LOG_NO_CONTEXT, "cannot start: %s", strerror(-r));
                 return r;
@@ -211,6 +224,9 @@ static void worker_command(struct worker *worker) {
 static void worker_orders(struct worker *worker) {
         struct signalfd_siginfo info;
 
+        if (worker->admin)
+                worker->job->admin->news(worker->admin);
+
         if (!worker->job->alone) {
                 worker_command(worker);
                 return;
@@ -271,6 +287,7 @@ static int worker_serve(struct worker *worker) {
                         return -errno;
                 worker_beat(worker);
                 worker->control->sessions = atomic_load(&worker->shared.sessions_now);
+                worker->control->log_dropped = worker->log_dropped + log_dropped(worker->log);
                 if (fds[0].revents)
                         worker_orders(worker);
                 if (fds[1].revents)
@@ -286,6 +303,9 @@ static int worker_serve(struct worker *worker) {
 static void worker_finish(struct worker *worker) {
         uint32_t left = atomic_load(&worker->shared.sessions_now);
 
+        /* While sessions are still served: nobody waits for this. */
+        if (worker->admin)
+                worker->job->admin->stop(worker->admin, worker->phase == THREAD_LEAVE);
         health_leave(worker->health);
         resolve_stop(worker->resolve);
         thread_pool_stop(&worker->pool, worker->phase == THREAD_LEAVE ? THREAD_LEAVE : THREAD_STOP);
@@ -318,6 +338,7 @@ int worker_run(const struct worker_job *job) {
         int r;
 
         worker.reopened = worker.control->reopen;
+        worker.log_dropped = worker.control->log_dropped;
         worker.control->beat_ms = clock_now_ms();
         r = worker_start(&worker);
         if (r >= 0)

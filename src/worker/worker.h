@@ -2,6 +2,8 @@
 #ifndef SPLICED_WORKER_WORKER_H
 #define SPLICED_WORKER_WORKER_H
 
+#include <stdatomic.h>
+
 #include "base/log.h"
 #include "conf/conf.h"
 #include "engine/arena.h"
@@ -18,11 +20,35 @@
 
 struct slots_inherited;
 
+/* What the admin thread may know of its worker. */
+struct worker_view {
+        struct env_shared *shared;
+        struct control_record *control;
+        const _Atomic int *phase;               /* enum thread_phase */
+        struct log *log;
+        uint64_t log_dropped;                   /* by workers before this one */
+        int alone;
+};
+
+/* Who serves the admin's listeners: src/admin, which stands above this folder. */
+struct worker_admin {
+        /* Starts it, once the worker is ready.  Returns 0 with *admin set, or -errno. */
+        int (*start)(void **admin, const struct worker_view *view);
+        /* The phase has changed, or the keeper has news.  Does not block. */
+        void (*news)(void *admin);
+        /*
+         * Ends it: what is answered goes out, and nothing is changed any more.  leaving: it is waited for a moment,
+         * the process ends anyway, and nothing is freed.
+         */
+        void (*stop)(void *admin, int leaving);
+};
+
 struct worker_job {
         const struct conf *conf;
         struct log *log;
         struct arena *arena;            /* its listeners are open: slots_listen() */
         const struct slots_inherited *inherited;        /* for listeners that a former config had; may be NULL */
+        const struct worker_admin *admin;       /* NULL: nobody */
         int alone;                      /* there is no keeper */
         /* Called once, when everything runs.  Returns 0, or -errno to give up. */
         int (*ready)(void *arg);

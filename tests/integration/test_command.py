@@ -118,7 +118,7 @@ def _bad_start():
 
 @tap.case("a key of a later version is refused as unknown, never ignored")
 def _later():
-    for key in ('mirror { }', 'admin { socket = "/run/x" }'):
+    for key in ('mirror { }', 'tap { }'):
         status, _, err = proxy.run("-t", config=key + "\n" + GOOD)
         tap.equal(status, 1, f"exit status with {key}")
         tap.check(key.split()[0] in err and ":1:" in err, f"stderr: {err!r}")

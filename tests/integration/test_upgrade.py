@@ -247,6 +247,7 @@ def _killed():
     for number in range(data.scaled(20, 8)):
         said = len(pair.proxy.log())
         former = pair.proxy.worker()
+        arena.rest(pair.proxy)
         pair.proxy.signal(signal.SIGUSR2)
         time.sleep(0.001 * number)
         try:

@@ -4,7 +4,7 @@
 /* Every mistake with its exact message. */
 
 #define TOP_KEYS "user, group, sandbox, threads, max-connections, pid-file, drain, include, log, access-log, " \
-        "resolver, timeouts, socket, frontend, backend"
+        "admin, resolver, timeouts, socket, frontend, backend"
 #define FRONTEND_KEYS "listen, backend, route, allow, deny, max-connections, rate, max-per-source, rate-per-source, " \
         "upload-rate, download-rate, half-close, access-log, timeouts, socket"
 #define LISTENER_KEYS "backlog, mode, owner, group, accept-proxy, proxy-from, v6only, defer-accept, socket"
@@ -159,6 +159,15 @@ static const struct value_row value_rows[] = {
         { "backend.outlier.max-ejected", "101", "is out of range; allowed: 1 to 100" },
         { "backend.outlier.max-ejected", "50%", "is not a number; allowed: 1 to 100" },
 
+        { "admin.socket", "admin.sock", "is no absolute path of a file; allowed: a path that starts with / and ends "
+          "in a file's name" },
+        { "admin.socket", PATH_108, "is refused: a UNIX path is at most 107 bytes long" },
+        { "admin.mode", "9", "is not a file mode; allowed: octal digits in quotes, \"0000\" to \"0777\"" },
+        { "admin.group", "", "is empty; allowed: 1 to 255 bytes" },
+        { "admin.http", "localhost:80", "is a host name, and a listener needs an address; allowed: 10.0.0.1:80, "
+          "[2001:db8::1]:80, :80, unix:/path, unix:@name or fd:NAME" },
+        { "admin.http", "on", "is refused: an address needs a port, as in 10.0.0.1:80, [::1]:80, host.name:80 or :80; "
+          "or unix:/path or unix:@name" },
         { "resolver.servers", "ns.example.org", "is not the address of a name server; allowed: an IP address with or "
           "without a port, as in 10.0.0.53 or [2001:db8::53]:5353" },
         { "resolver.servers", "10.0.0.53:0", "is not the address of a name server; allowed: an IP address with or "
@@ -249,6 +258,7 @@ static const struct { const char *path, *text; } value_texts[] = {
         { "backend.", BACKEND("@") },
         { "log.", "log { @ }" REST_F REST_B },
         { "access-log.", "access-log { @ }" REST_F REST_B },
+        { "admin.", "admin { @ }" REST_F REST_B },
         { "resolver.", "resolver { @ }" REST_F REST_B },
         { "timeouts.", "timeouts { @ }" REST_F REST_B },
         { "socket.", "socket { @ }" REST_F REST_B },
@@ -286,7 +296,7 @@ struct counts { unsigned keys, rows; };
 static void check_key(const char *path, void *arg) {
         const char *key = strrchr(path, '.') ? strrchr(path, '.') + 1 : path;
         static const char *const sections[] = {
-                "include", "log", "access-log", "resolver", "timeouts", "socket", "frontend", "backend",
+                "include", "log", "access-log", "admin", "resolver", "timeouts", "socket", "frontend", "backend",
                 "frontend.listen", "frontend.route", "frontend.timeouts", "backend.server", "backend.check",
                 "backend.outlier", "backend.timeouts",
         };
@@ -297,7 +307,7 @@ static void check_key(const char *path, void *arg) {
         for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]); i++)
                 if (strcmp(path, sections[i]) == 0)
                         return;
-        if (len > 7 && strcmp(path + len - 7, ".socket") == 0)
+        if (len > 7 && strcmp(path + len - 7, ".socket") == 0 && strcmp(path, "admin.socket") != 0)
                 return;
         for (size_t i = 0; i < sizeof(value_rows) / sizeof(value_rows[0]); i++) {
                 const struct value_row *row = &value_rows[i];
@@ -333,11 +343,11 @@ static void test_unknown(void **state) {
         static const struct conf_test_row rows[] = {
                 { "thread = 2" CONF_REST,
                   "t:1: unknown key 'thread' at the top level (did you mean 'threads'?); allowed: " TOP_KEYS "\n" },
-                { "# c\n\n/* c\n */ users = \"bob\" sandbox = on\nadmin { socket = \"/x\" } resolvers { servers = "
+                { "# c\n\n/* c\n */ users = \"bob\" sandbox = on\nadmins { socket = \"/x\" } resolvers { servers = "
                   "{\"a\", \"b\"} }"
                   CONF_REST,
                   "t:4: unknown key 'users' at the top level (did you mean 'user'?); allowed: " TOP_KEYS "\n"
-                  "t:5: unknown key 'admin' at the top level; allowed: " TOP_KEYS "\n"
+                  "t:5: unknown key 'admins' at the top level (did you mean 'admin'?); allowed: " TOP_KEYS "\n"
                   "t:5: unknown key 'resolvers' at the top level (did you mean 'resolver'?); allowed: " TOP_KEYS
                   "\n" },
                 { "frontend \"f\" { listen \":80\" { send-proxy = on\nfrom = { \"a\" } }\n mirror \"r\" { sni "
@@ -543,7 +553,7 @@ static void test_form(void **state) {
                   "t:2: unknown key 'frontend' in frontend \"f\" (it belongs to the top level: is a } missing "
                   "above?); allowed: "
                   FRONTEND_KEYS "\n" },
-                { "admin {", "t:1: unknown key 'admin' at the top level; allowed: " TOP_KEYS
+                { "adm {", "t:1: unknown key 'adm' at the top level; allowed: " TOP_KEYS
                   "\nt:1: '{' is never closed; allowed: pairs of them\n" },
         };
 

@@ -111,6 +111,9 @@ class Crowd:
             os.chown(self.directory, options["user"], options["user"])
             os.chmod(self.backs[0][5:], 0o777)
         self.config = self.make_config()
+        # Half-closed sessions wait for the end of a load that may take long on a busy machine.
+        if "timeouts" not in top:
+            top += "timeouts { client-fin = 10m server-fin = 10m }\n"
         self.proxy = proxy.Proxy(self.config, threads=threads, top=top, **options)
         for front in self.fronts:
             self._warm(front)

@@ -118,9 +118,10 @@ class Proxy:
             head += f'log {{ to = "stderr" level = "{log_level}" }}\n'
         if access:
             head += f'access-log {{ to = "file:{self.access_path}" format = "{access}" }}\n'
-        with open(self.path, "w", encoding="utf-8") as file:
-            file.write(head + top + "\n" + config)
+        self.admin_path = f"{self.dir}/admin.sock"
         self.head = head + top + "\n"
+        with open(self.path, "w", encoding="utf-8") as file:
+            file.write(self._whole(self.head + config))
         self.program = program or PROGRAM
         if user is not None:
             # That user may have no way into the folder of the build.
@@ -136,6 +137,12 @@ class Proxy:
         self.main_log_path = own.group(1) if own else None
         if start:
             self.start()
+
+    def _whole(self, config):
+        """With an admin socket of its own: the default path is one for the whole machine."""
+        if re.search(r"^admin\b", config, re.M):
+            return config
+        return f'{config}\nadmin {{ socket = "{self.admin_path}" }}\n'
 
     def command(self, *args):
         line = [self.program, *([] if self.keeper else ["--no-keeper"]), "-f", self.path, *args]
@@ -185,7 +192,7 @@ class Proxy:
     def write_config(self, config, head=None):
         """Puts another config, after the same head or another, where a reload reads it."""
         with open(f"{self.path}.new", "w", encoding="utf-8") as file:
-            file.write((self.head if head is None else head) + config)
+            file.write(self._whole((self.head if head is None else head) + config))
         os.rename(f"{self.path}.new", self.path)
 
     def reload(self, config=None, head=None):
@@ -361,11 +368,11 @@ class Proxy:
         raise tap.Failed(f"CPU while idle ({what}): " + ", ".join(f"{share:.0%}" for share in shares))
 
     def pss(self):
-        """Proportional set size in bytes."""
+        """Proportional set size in bytes, without files: who else has the same libraries comes and goes."""
         total = 0
         for pid in self.processes():
             with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
-                total += int(re.search(r"^Pss:\s+(\d+) kB", file.read(), re.M).group(1)) * 1024
+                total += sum(map(int, re.findall(r"^Pss_(?:Anon|Shmem):\s+(\d+) kB", file.read(), re.M))) * 1024
         return total
 
 

@@ -88,7 +88,7 @@ void rig_start(struct rig *rig, uint32_t sessions, uint32_t pipes) {
         int inherited;
 
         rig_need(shared_arena(&rig->arena, &limits) == 0, "shared_arena");
-        rig_need(slots_listen(&rig->arena, rig->conf, NULL, rig->log) == 0, "slots_listen");
+        rig_need(slots_listen(&rig->arena, rig->conf, NULL, rig->log, NULL) == 0, "slots_listen");
         rig_need(shared_init(&rig->shared, &rig->arena, rig->conf, rig->log, 1, sessions, &inherited) == 0,
                  "shared_init");
         rig_need(shared_register(&rig->shared) == 0, "shared_register");

@@ -1,0 +1,4 @@
+# Lines to pieces of a C string.
+s/[\\"]/\\&/g
+s/^/        "/
+s/$/\\n"/
