@@ -202,17 +202,12 @@ enum life_event connect_timeout(struct env *env, struct session *session) {
 }
 
 enum life_event connect_next(struct env *env, struct session *session) {
-        struct server_record *failed = env_server(env, session)->record;
         int fd = session->fd[SESSION_SERVER];
-        enum life_event event;
 
         session->fd[SESSION_SERVER] = -1;
         if (fd >= 0)
                 sys_close(fd);
         session->until_ms = 0;
         session_forget_server(session);
-        event = pick_next(env, session);
-        if (event != LIFE_GIVE_UP)
-                atomic_fetch_add_explicit(&failed->retried, 1, memory_order_relaxed);
-        return event;
+        return pick_next(env, session);
 }
