@@ -5,8 +5,8 @@
 # to a folder for logs.
 
 # To build spliced.
-PACKAGES_BUILD="autoconf automake gcc libc-ares-dev libc6-dev libcap-ng-dev libconfuse-dev libjansson-dev libpcre2-dev
-        libmicrohttpd-dev libseccomp-dev libsystemd-dev make pkgconf"
+PACKAGES_BUILD="autoconf automake gcc libc-ares-dev libc6-dev libcap-ng-dev libconfuse-dev libcurl4-openssl-dev
+        libjansson-dev libpcre2-dev libmicrohttpd-dev libncurses-dev libseccomp-dev libsystemd-dev make pkgconf"
 # To show it at work.
 PACKAGES_DEMO="iperf3 python3"
 # To test it: the unit test library and what measures the sources, checks of the manual and of the unit, what

@@ -14,7 +14,7 @@ FILE_LINES = 800
 FUNCTION_LINES = 70
 COLUMNS = 120
 # Headers that no folder sees unless its .may-include names them.
-RESERVED = {"<ares.h>", "<confuse.h>", "<pcre2.h>", "<sys/epoll.h>", "<microhttpd.h>"}
+RESERVED = {"<ares.h>", "<confuse.h>", "<pcre2.h>", "<sys/epoll.h>", "<microhttpd.h>", "<curl/curl.h>", "<ncurses.h>"}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"][^>"]+[>"])')
 COMMENTS = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
