@@ -13,6 +13,7 @@
 
 #define CHANGE_POLL_US 50000
 #define CHANGE_WAIT_MS 30000    /* for a worker of the new generation */
+#define CHANGE_TOLD_MS 1000
 
 static int64_t change_now_ms(void) {
         struct timespec now;
@@ -128,46 +129,76 @@ int change_kill_all(struct call *call, const char *by, const char *value) {
         return r;
 }
 
-/* Whether the daemon has come to that generation.  1, 0, or -1 where its last try failed, which is said. */
-static int change_arrived(const json_t *status, int64_t generation, const char *what) {
-        const json_t *reload = json_object_get(status, "last_reload");
+/* A reload or upgrade that was asked for. */
+struct change_wait {
+        const char *what;
+        char before[40];        /* when the last one before it was */
+        int64_t generation;
+        int64_t until_ms;       /* when to give up */
+        int64_t told_ms;        /* when to do without word of how it went, once the generation is there */
+};
 
-        if (show_number(status, "worker_generation") < generation)
+/*
+ * Whether the daemon has come to that generation: 1, 0, or -1 where it was tried and failed, which is said.  The worker
+ * answers a moment before its keeper notes how it went.
+ */
+static int change_arrived(struct change_wait *wait, const json_t *status) {
+        const json_t *reload = json_object_get(status, "last_reload");
+        int told = strcmp(show_text(reload, "time"), wait->before) != 0;
+
+        if (show_number(status, "worker_generation") < wait->generation)
                 return 0;
-        if (json_is_object(reload) && !json_is_true(json_object_get(reload, "ok"))) {
-                fprintf(stderr, "splicectl: %s failed: %s\n", what, show_text(reload, "detail"));
+        if (told && !json_is_true(json_object_get(reload, "ok"))) {
+                fprintf(stderr, "splicectl: %s failed: %s\n", wait->what, show_text(reload, "detail"));
                 return -1;
         }
-        printf("%s done: worker %" PRId64 " (generation %" PRId64 ") serves\n", what, show_number(status, "worker_pid"),
-               show_number(status, "worker_generation"));
+        if (!wait->told_ms)
+                wait->told_ms = change_now_ms() + CHANGE_TOLD_MS;
+        if (!told && change_now_ms() < wait->told_ms)
+                return 0;
+        printf("%s done: worker %" PRId64 " (generation %" PRId64 ") serves\n", wait->what,
+               show_number(status, "worker_pid"), show_number(status, "worker_generation"));
         return 1;
 }
 
-int change_generation(struct call *call, const char *what) {
-        int64_t until = change_now_ms() + CHANGE_WAIT_MS, generation;
+/* Asks for it.  Returns the exit status; 0: it has begun. */
+static int change_begin(struct call *call, struct change_wait *wait) {
         struct call_answer answer;
         char path[32];
-        int r, arrived = 0;
+        int r = call_get(call, "/v1/status", &answer);
 
-        snprintf(path, sizeof(path), "/v1/%s", what);
+        if (r != 0)
+                return r;
+        snprintf(wait->before, sizeof(wait->before), "%s",
+                 show_text(json_object_get(answer.json, "last_reload"), "time"));
+        call_answer_free(&answer);
+        snprintf(path, sizeof(path), "/v1/%s", wait->what);
         r = change_send(call, "POST", path, NULL, 202, &answer);
         if (r != 0)
                 return r;
-        generation = show_number(answer.json, "generation");
+        wait->generation = show_number(answer.json, "generation");
         call_answer_free(&answer);
-        while (!arrived && change_now_ms() < until) {
+        return 0;
+}
+
+int change_generation(struct call *call, const char *what) {
+        struct change_wait wait = { .what = what, .until_ms = change_now_ms() + CHANGE_WAIT_MS };
+        struct call_answer answer;
+        int r = change_begin(call, &wait), arrived = 0;
+
+        while (r == 0 && !arrived && change_now_ms() < wait.until_ms) {
                 r = call_get(call, "/v1/status", &answer);
                 if (r != 0)
-                        return r;
-                arrived = change_arrived(answer.json, generation, what);
+                        break;
+                arrived = change_arrived(&wait, answer.json);
                 call_answer_free(&answer);
                 if (!arrived)
                         usleep(CHANGE_POLL_US);
         }
-        if (!arrived)
+        if (r == 0 && !arrived)
                 fprintf(stderr, "splicectl: %s: no worker of generation %" PRId64 " after %d s; the log says why\n",
-                        what, generation, CHANGE_WAIT_MS / 1000);
-        return arrived == 1 ? 0 : 1;
+                        what, wait.generation, CHANGE_WAIT_MS / 1000);
+        return r ? r : arrived != 1;
 }
 
 /* Says what it is that is not ready. */

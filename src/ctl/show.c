@@ -68,7 +68,7 @@ int show_body(struct call *call, const char *path) {
 }
 
 static void show_status_reload(const json_t *reload) {
-        if (!json_is_object(reload))
+        if (!json_is_string(json_object_get(reload, "time")))
                 return;
         printf("%-22s %s, %s", "last reload", show_text(reload, "time"),
                json_is_true(json_object_get(reload, "ok")) ? "ok" : "failed");
@@ -247,7 +247,7 @@ static int show_listeners(struct call *call, const struct show_options *options)
 
                 printf("%s  %s  (frontend %s)\n", show_text(listener, "address"), show_text(listener, "state"),
                        show_text(listener, "frontend"));
-                json_object_foreach((json_t *)json_object_get(listener, "options"), key, value) {
+                json_object_foreach((json_t *)json_object_get(listener, "socket"), key, value) {
                         char *text = json_dumps(value, JSON_ENCODE_ANY);
                         size_t length = strlen(key) + (text ? strlen(text) : 1) + 5;
 
