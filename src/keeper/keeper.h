@@ -71,6 +71,7 @@ struct keeper {
         int64_t awake_ms;               /* when this process came to run again after it did not for a while */
         unsigned failures;              /* workers in a row that died before they were ready */
         int was_ready;                  /* a worker has been ready, so that the start succeeded */
+        unsigned changes;               /* reloads and upgrades that were begun */
         int reload_again, upgrade_again; /* asked for during a change, or while no worker was ready */
         uint32_t asked[CONTROL_KINDS];  /* requests of the worker's that were seen */
         int reopen_again;               /* opening the logs again was asked for while no worker was ready */

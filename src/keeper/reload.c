@@ -252,6 +252,7 @@ void reload_begin(struct keeper *keeper) {
                 return;
         }
         keeper->helper = pid;
+        keeper->changes++;
         keeper->change = KEEPER_CHECK_CONFIG;
         keeper->change_until_ms = clock_now_ms() + RELOAD_CHECK_MS;
 }

@@ -141,10 +141,14 @@ void service_tick(struct keeper *keeper) {
                         notify_mainpid(getpid());
                 notify_ready();
         }
-        if (service->ready && !service->reloading && !keeper->stopping && keeper->change != KEEPER_NO_CHANGE) {
+        /* One that was refused at once has begun and ended since the last look. */
+        if (service->ready && !service->reloading && !keeper->stopping &&
+            (keeper->change != KEEPER_NO_CHANGE || keeper->changes != service->changes)) {
                 service->reloading = 1;
                 notify_reloading();
-        } else if (service->reloading && up && keeper->change == KEEPER_NO_CHANGE) {
+        }
+        service->changes = keeper->changes;
+        if (service->reloading && up && keeper->change == KEEPER_NO_CHANGE) {
                 service->reloading = 0;
                 notify_ready();
         }

@@ -31,6 +31,7 @@ struct service {
         int64_t pinged_ms, extended_ms, status_ms;      /* when that was last sent */
         int64_t well_ms;                        /* when a worker was last seen to be well */
         int ready, reloading, stopping;         /* what the manager believes */
+        unsigned changes;                       /* of keeper->changes, told so far */
         int kind;                               /* of the last status */
         char status[SERVICE_STATUS];
 };

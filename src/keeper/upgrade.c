@@ -93,6 +93,7 @@ void upgrade_begin(struct keeper *keeper) {
                 return;
         }
         keeper->helper = pid;
+        keeper->changes++;
         keeper->change = KEEPER_CHECK_BINARY;
         keeper->change_until_ms = clock_now_ms() + UPGRADE_CHECK_MS;
 }
