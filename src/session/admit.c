@@ -59,8 +59,7 @@ static const char *admit_text(const struct session *session, char *buf, size_t s
         return addr_format(&client.sa, len, buf, size);
 }
 
-/* Notes the end, counts it, and logs it at a bounded rate. */
-static int admit_refuse(struct env *env, struct session *session, unsigned end, const char *why) {
+int admit_refuse(struct env *env, struct session *session, unsigned end, const char *why) {
         struct env_admit_limits *limits = &env->admit_limits[session->frontend];
         struct env_frontend_record *record = env->shared->frontends[session->frontend].record;
         struct log_context context = { .frontend = env_frontend_conf(env, session)->name, .session = session->id };

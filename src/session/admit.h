@@ -24,6 +24,9 @@ void admit_deinit(struct env_frontend *frontend);
  */
 int admit_client(struct env *env, struct session *session);
 
+/* Turns the client away: notes the end (denied or limited), counts it, and logs it at a bounded rate.  Returns 0. */
+int admit_refuse(struct env *env, struct session *session, unsigned end, const char *why);
+
 /* The session ends: it no longer counts for its source. */
 void admit_leave(struct env *env, const struct session *session);
 

@@ -109,8 +109,9 @@ static enum life_event preface_routed(struct env *env, struct session *session, 
         return LIFE_ROUTED;
 }
 
-/* The same for a client whose backend depends on what it says. */
-static enum life_event preface_route_hello(struct env *env, struct session *session, struct route_client *client) {
+/* The same for a client whose backend depends on what it says.  Others do not pay for its large frame. */
+static __attribute__((noinline)) enum life_event preface_route_hello(struct env *env, struct session *session,
+                                                                     struct route_client *client) {
         uint8_t bytes[DIRECTION_SCRATCH];
         struct client_hello hello;
         enum life_event event;
@@ -138,7 +139,8 @@ enum life_event preface_read(struct env *env, struct session *session) {
         while (event == LIFE_LOOK) {
                 switch (session->stage) {
                 case PREFACE_REFUSED:
-                        return preface_give_up(session, ACCESS_DENIED, 0);
+                        admit_refuse(env, session, ACCESS_DENIED, "proxy-from does not name this peer");
+                        return LIFE_GIVE_UP;
                 case PREFACE_HEADER:
                         event = header_read(env, session);
                         break;

@@ -244,6 +244,7 @@ def _from():
         tap.equal(net.read_all(client), (b"", None), "one that may")
         client.close()
     records = running.wait_access(5)
+    tap.check(running.log_lines("proxy-from does not name this peer"), "the log tells of them")
     tap.equal([record["end"] for record in records], ["denied"] * 3 + ["server-fin"] * 2, "ends")
     tap.equal([record["client"] for record in records[3:]], ["192.0.2.7:4711"] * 2, "clients")
 
