@@ -29,7 +29,9 @@ static enum life_event connect_failed(struct env *env, struct session *session, 
         uint32_t times = log_limit_ask(limit, env->loop.now_ms, CONNECT_LOG_MS);
 
         session->error = (int16_t)error;
-        backend_note_failure(backend, session->server, env->loop.now_ms);
+        /* Where ports are short here, it is no fault of the server. */
+        if (error != EADDRNOTAVAIL)
+                backend_note_failure(backend, session->server, env->loop.now_ms);
         observe_failed(env, session, error);
         atomic_fetch_add_explicit(&env_server(env, session)->record->connect_failed, 1, memory_order_relaxed);
         if (times == 1)

@@ -108,6 +108,8 @@ static int may_be_picked(const struct fixture *f, unsigned slot, const uint16_t 
 
 /* Whoever is picked is open and was not tried; and nobody is picked only where there is none such. */
 static void check_skips(enum conf_balance balance, unsigned seed) {
+        /* Each change of a weight has `source` make a table. */
+        int steps = balance == CONF_SOURCE ? 400 : 4000;
         uint16_t weights[40];
         struct fixture *f;
 
@@ -118,7 +120,7 @@ static void check_skips(enum conf_balance balance, unsigned seed) {
         for (int i = 0; i < 40; i++)
                 f->servers[i].max_connections = (uint32_t)(rand() % 4);
         fixture_start(f);
-        for (int step = 0; step < 4000; step++) {
+        for (int step = 0; step < steps; step++) {
                 uint16_t tried[8];
                 unsigned n = (unsigned)rand() % 9, some = (unsigned)rand() % 40, fits = 0;
                 int slot, may[40];
@@ -511,13 +513,14 @@ static void test_added(void **unused) {
                         f->records[slot] = (struct server_record){ .used = 1, .weight = 1, .addr = f->servers[1].addr,
                                                                    .instance = (uint16_t)(slot - 2) };
                         assert_int_equal(backend_add(&f->backend, slot, 1, f->now_ms), 0);
-                        assert_true(fixture_pick(f, hash_mix(slot)) >= 0);
+                        if (balance != CONF_SOURCE || slot % 50 == 0)
+                                assert_true(fixture_pick(f, hash_mix(slot)) >= 0);
                 }
                 for (unsigned slot = 0; slot < 199; slot++)
                         fixture_admin(f, slot, SERVER_MAINT);
                 assert_int_equal(fixture_pick(f, 5), 199);
                 backend_release(&f->backend, 199);
-                assert_int_equal(f->records[199].sessions, f->records[199].sessions_total - 1);
+                assert_int_equal(f->records[199].sessions_total, f->records[199].sessions + 1);
                 fixture_close(f);
         }
 }
