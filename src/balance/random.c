@@ -20,12 +20,14 @@ struct random {
 
 /* Two proxies that start together draw otherwise, and so do two processes of one. */
 static uint64_t random_seed(const struct balance_group *group) {
-        const uint64_t *bytes = (const uint64_t *)getauxval(AT_RANDOM);
+        const void *bytes = (const void *)getauxval(AT_RANDOM);
+        uint64_t seed = 0;
         struct timespec now;
 
+        if (bytes)
+                memcpy(&seed, bytes, sizeof(seed));
         clock_gettime(CLOCK_MONOTONIC, &now);
-        return hash_mix((uint64_t)now.tv_nsec ^ (uint64_t)now.tv_sec << 32 ^ (bytes ? bytes[0] : 0) ^
-                        (uintptr_t)group);
+        return hash_mix(seed ^ (uint64_t)now.tv_nsec ^ (uint64_t)now.tv_sec << 32 ^ (uintptr_t)group);
 }
 
 /* Below n, which is not 0; what a product loses in evenness is n in 2^32. */

@@ -394,7 +394,8 @@ def _disabled():
 def _restart():
     directory = tap.tmpdir()
     front = f"unix:{directory}/front"
-    backs = [f"127.0.0.1:{net.port()}", f"unix:{directory}/back", f"127.0.0.1:{net.port()}", f"127.0.0.1:{net.port()}"]
+    # Many, so that more are tried than a session keeps a list of.
+    backs = [net.address_of(("tcp", "unix")[number % 2], directory, f"back{number}") for number in range(12)]
     running = proxy.Proxy(
         proxy.frontend("f", front, "b") +
         proxy.backend("b", "".join(proxy.server(f"s{n}", back) for n, back in enumerate(backs)), 'when-down = "wait"'),
@@ -424,8 +425,8 @@ def _restart():
         sock.result()
     for server in servers:
         server.close()
-    if os.path.exists(f"{directory}/back"):
-        os.unlink(f"{directory}/back")
+    for back in backs[1::2]:
+        os.unlink(back[5:])
     clients(3)
     servers = [peers.Server(back, peers.echo) for back in backs]
     clients(0.3)

@@ -55,6 +55,7 @@ struct scenario {
         int park;                       /* some sends take a part, so that the rest goes into a pipe */
         int preface;                    /* the client sends a PROXY header and a ClientHello; the server gets both */
         int greeting;                   /* the server gets a PROXY header, and the client sends none */
+        enum conf_balance balance;
         size_t chunk;                   /* peers send so much at a time; 0: all they can */
         uint64_t rate;                  /* bytes a second in each direction */
         int rules;                      /* who the client is, and how many there are of it, matters */
@@ -79,6 +80,7 @@ static const struct scenario scenarios[] = {
         { .name = "preface in parts without pipes", .up = 500, .down = 500, .preface = 1, .chunk = 17,
           .no_pipes = 1 },
         { .name = "greeting", .up = 500, .down = 500, .greeting = 1 },
+        { .name = "source", .up = 500, .down = 500, .balance = CONF_SOURCE },
 };
 
 /* A PROXY header of version 2, 28 bytes, as it also has to arrive; and a ClientHello that asks for a.b. */
@@ -268,6 +270,7 @@ static void run_start(struct run *run, const struct kind *kind, const struct sce
         for (int i = 0; i < 2; i++)
                 conf->backends[0].servers[i].send_proxy =
                         scenario->preface || scenario->greeting ? CONF_SEND_PROXY_V2 : CONF_SEND_PROXY_OFF;
+        conf->backends[0].balance = scenario->balance;
         if (kind->front_unix)
                 rig_name(&conf->frontends[0].listeners[0].addr);
         else
@@ -731,6 +734,9 @@ int main(void) {
         for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++)
                 for (size_t s = 0; s < sizeof(scenarios) / sizeof(scenarios[0]); s++) {
                         if (scenarios[s].backlog && !kinds[k].server_unix)
+                                continue;
+                        /* A TCP client's address is known already. */
+                        if (scenarios[s].balance == CONF_SOURCE && !kinds[k].front_unix)
                                 continue;
                         cells[n].kind = &kinds[k];
                         cells[n].scenario = &scenarios[s];
