@@ -13,16 +13,15 @@
 /* Members of one weight. */
 struct roundrobin_class {
         struct heap heap;
-        int64_t base;                   /* see roundrobin_credited() */
-        uint32_t weight;
         uint32_t members;               /* of this weight, open or not: as many as the heap has room for */
 };
 
-/* The first of a class's heap: the row of these is all that a pick goes through. */
+/* What a pick looks at of a class: it goes through a row of these, and nothing else. */
 struct roundrobin_first {
-        int64_t credit;                 /* ROUNDROBIN_NOBODY: the heap is empty */
-        int32_t number;
-        uint32_t weight;
+        int64_t credit;                 /* of the first in the heap; ROUNDROBIN_NOBODY: it is empty */
+        int32_t number;                 /* of that member */
+        uint32_t weight;                /* of all members */
+        int64_t base;                   /* see roundrobin_credited() */
 };
 
 #define ROUNDROBIN_NOBODY (INT64_MIN / 2)       /* and what picks have added: never as much as anybody has */
@@ -53,7 +52,9 @@ static struct roundrobin_class *roundrobin_class(struct roundrobin *robin, const
 
 /* What all in a class have been credited with: the credit of each is that and its own. */
 static int64_t roundrobin_credited(const struct roundrobin *robin, const struct roundrobin_class *class) {
-        return class->base + class->weight * robin->picks;
+        const struct roundrobin_first *first = &robin->firsts[class - robin->classes];
+
+        return first->base + first->weight * robin->picks;
 }
 
 /* Somebody is the first of a class now, or nobody. */
@@ -92,7 +93,7 @@ static void roundrobin_take_out(const struct balance_group *group) {
                         member->credit = roundrobin_to_lag(robin, member->credit + roundrobin_credited(robin, class));
                 }
                 class->heap.n = 0;
-                class->base = -(class->weight * robin->picks);
+                robin->firsts[c].base = -(robin->firsts[c].weight * robin->picks);
                 robin->firsts[c].credit = ROUNDROBIN_NOBODY;
         }
         robin->total = 0;
@@ -168,7 +169,7 @@ static void roundrobin_classify(struct balance_group *group) {
         uint16_t *items = robin->items;
 
         for (size_t i = 0; i < robin->n; i++)
-                robin->by_weight[robin->classes[i].weight] = 0;
+                robin->by_weight[robin->firsts[i].weight] = 0;
         robin->n = 0;
         for (size_t i = 0; i < backend->n_members; i++) {
                 const struct backend_member *member = &backend->members[i];
@@ -176,10 +177,10 @@ static void roundrobin_classify(struct balance_group *group) {
                 if (member->group != group->number || !member->weight)
                         continue;
                 if (!robin->by_weight[member->weight]) {
-                        robin->classes[robin->n] = (struct roundrobin_class){
-                                .weight = member->weight, .base = -(member->weight * robin->picks) };
+                        robin->classes[robin->n] = (struct roundrobin_class){ .members = 0 };
                         robin->firsts[robin->n++] = (struct roundrobin_first){
-                                .credit = ROUNDROBIN_NOBODY, .number = -1, .weight = member->weight };
+                                .credit = ROUNDROBIN_NOBODY, .number = -1, .weight = member->weight,
+                                .base = -(member->weight * robin->picks) };
                         robin->by_weight[member->weight] = (uint16_t)robin->n;
                 }
                 roundrobin_class(robin, member)->members++;
@@ -245,7 +246,7 @@ static void roundrobin_each_tried(struct balance_group *group, int64_t gain,
 
 /* `gain` is what weight 1 is credited with, in 2^-ROUNDROBIN_GAIN_BITS. */
 static int64_t roundrobin_part(int64_t gain, int64_t weight) {
-        return gain * weight / (INT64_C(1) << ROUNDROBIN_GAIN_BITS);
+        return (int64_t)((uint64_t)(gain * weight) >> ROUNDROBIN_GAIN_BITS);
 }
 
 /* Takes away from a member what its class is credited with. */
@@ -279,37 +280,33 @@ static void roundrobin_credit_others(struct balance_group *group) {
         for (size_t i = 0; i < robin->n; i++) {
                 int64_t part = roundrobin_part(gain, robin->firsts[i].weight);
 
-                robin->classes[i].base += part;
+                robin->firsts[i].base += part;
                 robin->firsts[i].credit += part;
         }
         roundrobin_each_tried(group, gain, roundrobin_hide);
 }
 
-/* Credits everybody. */
-static void roundrobin_credit(struct roundrobin *robin) {
-        robin->picks++;
-        for (size_t i = 0; i < robin->n; i++)
-                robin->firsts[i].credit += robin->firsts[i].weight;
-}
-
 static int roundrobin_pick(struct balance_group *group, const struct backend_request *request) {
         struct roundrobin *robin = group->state;
+        const int everybody = !group->tried_weight;
         struct roundrobin_class *class;
         int64_t most = ROUNDROBIN_NOBODY / 2;
         int32_t number = -1;
         size_t from = 0;
 
-        if (group->tried_weight)
-                roundrobin_credit_others(group);
+        if (everybody)
+                robin->picks++;
         else
-                roundrobin_credit(robin);
+                roundrobin_credit_others(group);
         for (size_t i = 0; i < robin->n; i++) {
-                int64_t credit = robin->firsts[i].credit;
+                struct roundrobin_first *first = &robin->firsts[i];
+                int64_t credit = first->credit + (everybody ? first->weight : 0);
 
-                if (credit < most || (credit == most && robin->firsts[i].number > number))
+                first->credit = credit;
+                if (credit < most || (credit == most && first->number > number))
                         continue;
                 most = credit;
-                number = robin->firsts[i].number;
+                number = first->number;
                 from = i;
         }
         if (number < 0)

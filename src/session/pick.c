@@ -102,6 +102,11 @@ enum life_event pick_server(struct env *env, struct session *session) {
                         return LIFE_GIVE_UP;
         }
         request = pick_request(env, session);
+        /* Of more servers than are kept in mind: those that fail at once must not keep this thread for ever. */
+        if (!session->waits && request.n_tried == SESSION_TRIES) {
+                session->round = session->tried;
+                return LIFE_PAUSE;
+        }
         server = backend_pick(backend, &request, &env->address);
         if (server == BACKEND_WAIT)
                 return pick_wait(env, session);

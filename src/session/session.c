@@ -301,8 +301,8 @@ static int session_must_choose(const struct session *session, int caught) {
                 /* A choice never outlasts its handler; but who waits and only looked goes on waiting. */
                 return !session->waits || !session->until_ms;
         case LIFE_QUEUED:
-                /* Without a time, nothing would ever take it out again. */
-                return !session->until_ms;
+                /* Without a time, nothing would ever take it out again; and who waits has no server. */
+                return !session->until_ms || session->server != SESSION_NO_SERVER;
         case LIFE_CONNECTING:
                 /* What its socket still lacks (options, an address of its own, connect itself) cannot be told. */
                 return caught || session->fd[SESSION_SERVER] < 0;

@@ -441,20 +441,27 @@ def _restart():
     tap.between(most["queue_ms"], 2000, 20000, "queue_ms")
 
 
-@tap.case("when-down = wait: nobody comes back until timeouts.queue is over")
+@tap.case("when-down = wait: nobody comes back until timeouts.queue is over, however many servers fail at once")
 def _stays_down():
-    directory = tap.tmpdir()
-    front = f"unix:{directory}/front"
-    running = proxy.Proxy(
-        proxy.frontend("f", front, "b") + proxy.backend("b", f"127.0.0.1:{net.port()}",
-                                                         'when-down = "wait" retries = 1 timeouts { queue = 700ms }'),
-        directory=directory)
-    start = time.monotonic()
-    tap.check(net.fate(front, b"x") in ("ECONNRESET", "EPIPE"), "a reset")
-    tap.between(time.monotonic() - start, 0.69, 3 * proxy.slowness(), "seconds")
-    record = running.wait_access(1)[0]
-    tap.equal((record["end"], record["error"], record["server"]), ("queue-timeout", "ECONNREFUSED", "s1"), "logged")
-    tap.check(record["retries"] > 1, f"retries: {record['retries']}")
+    for count in (1, 60):
+        directory = tap.tmpdir()
+        front, other = f"unix:{directory}/front", f"unix:{directory}/other"
+        peers.Server(f"unix:{directory}/good", peers.say("good"))
+        servers = "".join(proxy.server(f"s{number}", f"unix:{directory}/none{number}") for number in range(count))
+        running = proxy.Proxy(
+            proxy.frontend("f", front, "b") + proxy.frontend("g", other, "good") +
+            proxy.backend("b", servers, 'when-down = "wait" retries = 1 timeouts { queue = 700ms }') +
+            proxy.backend("good", f"unix:{directory}/good"), directory=directory)
+        start = time.monotonic()
+        waiting = proxy.thread(net.fate, front, b"x")
+        tap.equal(net.read_exactly(peers.client(other), 4), b"good", "another backend's client meanwhile")
+        running.check_idle("a client waits for servers that are down", 0.2, 0.2)
+        tap.check(waiting.result() in ("ECONNRESET", "EPIPE"), "a reset")
+        tap.between(time.monotonic() - start, 0.69, 5 * proxy.slowness(), "seconds")
+        record = running.wait_access(1)[0]
+        tap.equal((record["end"], record["error"]), ("queue-timeout", "ENOENT"), "logged")
+        tap.check(record["retries"] > 1 and record["server"] == (record["tried"] or [record["server"]])[-1],
+                  f"retries: {record['retries']}, server {record['server']}")
 
 
 tap.run()
