@@ -586,7 +586,8 @@ static int keeper_prepare(struct keeper *keeper, const struct conf *conf) {
                 return r;
         service_check(keeper->log);
         r = keeper_arena(keeper, conf);
-        if (r >= 0)
+        /* One process alone makes them itself where it wants them: debuggers may not know the call that tries them. */
+        if (r >= 0 && !keeper->options->alone)
                 r = sandbox_calls_init(&keeper->calls);
         if (r >= 0)
                 r = slots_listen(&keeper->arena, conf, &keeper->service.inherited, keeper->log, NULL);
