@@ -15,7 +15,7 @@ PACKAGES_TEST="libcmocka-dev universal-ctags mandoc systemd xz-utils clang libcl
         chromium chromium-driver curl dnsmasq-base hitch iproute2 nginx openssl postgresql procps prometheus redis-server
         redis-tools tmux wrk"
 # Of these, the ones that start a service when they are installed.  Tests start their own.
-SERVICES="hitch nginx postgresql prometheus redis-server"
+SERVICES="haproxy hitch nginx postgresql prometheus redis-server"
 
 held=
 

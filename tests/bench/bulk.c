@@ -2,7 +2,7 @@
 /*
  * bulk: the load of the benchmark and of its smoke test, over TCP (IPv4) and AF_UNIX.
  *
- *   bulk sink ADDRESS...       takes streams; at each one's end answers with what arrived (struct verdict)
+ *   bulk sink ADDRESS...       takes streams; after each one's last byte answers with what arrived (struct verdict)
  *   bulk echo ADDRESS...       sends everything back
  *   bulk source ADDRESS        -c streams of -b bytes to a sink, its answers compared with what was sent
  *   bulk short ADDRESS         -n connections, -c at a time: connect, -s bytes there and back, close
@@ -17,7 +17,8 @@
  * Exit status: 0, 1 for a wrong byte, a failed call or the deadline, 64 for usage.
  *
  * Bytes are a pattern of a prime period that each connection enters at a place of its own, so what is lost,
- * doubled or delivered to the wrong connection shows.  A stream begins with that place, in 8 bytes.
+ * doubled or delivered to the wrong connection shows.  A stream begins with that place and its length (struct head):
+ * its end is no FIN, since not every proxy passes on one direction's end alone.
  */
 #include "config.h"
 
@@ -45,7 +46,7 @@
 #define EX_USAGE 64
 #define PERIOD 65521u                           /* the pattern's; prime */
 #define SLICE (256u * 1024)                     /* one read or write at most */
-#define HEAD sizeof(uint64_t)                   /* of a stream: its place in the pattern */
+#define HEAD sizeof(struct head)
 #define ADDRESSES_MAX 8
 #define EVENTS 256
 #define ACTIVE_MAX 64                           /* idle connections that open or pass bytes at once */
@@ -80,6 +81,12 @@ struct options {
         int64_t deadline_ns;
 };
 
+/* How a stream begins. */
+struct head {
+        uint64_t place;                         /* in the pattern, of what follows */
+        uint64_t bytes;                         /* of it all, with this */
+};
+
 /* A sink's answer at the end of a stream. */
 struct verdict {
         uint64_t bytes;
@@ -91,9 +98,9 @@ struct flow {
         int fd;
         bool listens;
         bool wrong;
-        bool eof;
+        bool answered;
         uint64_t received;
-        uint64_t place;
+        struct head head;
         unsigned char *held;                    /* echo: what the peer did not take yet */
         size_t held_len;
         size_t held_at;
@@ -244,35 +251,40 @@ static void flow_free(struct flow *flow) {
         free(flow);
 }
 
-/* Compares n bytes of a stream with what they ought to be, and takes the place from the stream's first bytes. */
-static void sink_verify(const struct bench *bench, struct flow *flow, const unsigned char *data, size_t n) {
+/* Counts n bytes of a stream, compares them with what they ought to be, and takes the head from the first ones. */
+static void sink_take(const struct bench *bench, struct flow *flow, const unsigned char *data, size_t n) {
         while (n > 0 && flow->received < HEAD) {
-                ((unsigned char *)&flow->place)[flow->received++] = *data++;
+                ((unsigned char *)&flow->head)[flow->received++] = *data++;
                 n--;
         }
-        if (memcmp(data, pattern_at(bench, flow->place % PERIOD + flow->received - HEAD), n) != 0)
+        if (n > 0 && bench->options->verify &&
+            memcmp(data, pattern_at(bench, flow->head.place % PERIOD + flow->received - HEAD), n) != 0)
                 flow->wrong = true;
         flow->received += n;
 }
 
+static void sink_answer(struct flow *flow) {
+        struct verdict verdict = {.bytes = flow->received, .wrong = flow->wrong};
+
+        flow->answered = true;
+        if (send(flow->fd, &verdict, sizeof(verdict), MSG_NOSIGNAL) != (ssize_t)sizeof(verdict))
+                fprintf(stderr, "bulk: sink: an answer was not taken: %s\n", strerror(errno));
+}
+
 static void sink_event(const struct bench *bench, struct flow *flow) {
-        struct verdict verdict;
         ssize_t n = recv(flow->fd, bench->scratch, SLICE, 0);
 
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
                 return;
-        if (n > 0) {
-                if (bench->options->verify)
-                        sink_verify(bench, flow, bench->scratch, (size_t)n);
-                else
-                        flow->received += (uint64_t)n;
-                return;
-        }
-        /* After a reset nobody waits for the answer. */
-        verdict = (struct verdict){.bytes = flow->received, .wrong = flow->wrong};
-        if (n == 0 && send(flow->fd, &verdict, sizeof(verdict), MSG_NOSIGNAL) != (ssize_t)sizeof(verdict))
-                fprintf(stderr, "bulk: sink: an answer was not taken: %s\n", strerror(errno));
-        flow_free(flow);
+        if (n > 0)
+                sink_take(bench, flow, bench->scratch, (size_t)n);
+        if (flow->answered && n > 0)
+                fprintf(stderr, "bulk: sink: more arrived than was sent\n");
+        /* The end, or one that came too early; after a reset nobody waits for the answer. */
+        if (!flow->answered && (n == 0 || (flow->received >= HEAD && flow->received >= flow->head.bytes)))
+                sink_answer(flow);
+        if (n <= 0)
+                flow_free(flow);
 }
 
 /* Sends what is held; false where the flow is gone. */
@@ -370,11 +382,12 @@ static void client_bind(const struct client *client, uint64_t number) {
 
 static void client_send(struct bench *bench, struct client *client) {
         bool stream = bench->options->mode == MODE_SOURCE;
+        struct head first = {.place = client->place, .bytes = bench->exchange};
         uint64_t head = stream ? HEAD : 0;
         uint64_t at = client->sent < head ? 0 : client->sent - head;
         uint64_t left = bench->exchange - (client->sent < head ? head : client->sent);
         struct iovec pieces[2] = {
-                {.iov_base = (unsigned char *)&client->place + (client->sent < head ? client->sent : 0),
+                {.iov_base = (unsigned char *)&first + (client->sent < head ? client->sent : 0),
                  .iov_len = client->sent < head ? head - client->sent : 0},
                 {.iov_base = (void *)pattern_at(bench, client->place + at), .iov_len = left < SLICE ? left : SLICE},
         };
@@ -384,14 +397,11 @@ static void client_send(struct bench *bench, struct client *client) {
         if (n < 0 && errno != EAGAIN && errno != EINTR)
                 die("send after %" PRIu64 " bytes", client->sent);
         client->sent += n > 0 ? (uint64_t)n : 0;
-        if (client->sent == bench->exchange) {
-                if (stream && shutdown(client->fd, SHUT_WR) < 0)
-                        die("shutdown");
+        /* A long exchange comes back while it still goes out. */
+        if (client->sent == bench->exchange)
                 client_want(bench, client, EPOLLIN);
-        } else {
-                /* A long exchange comes back while it still goes out. */
+        else
                 client_want(bench, client, stream ? EPOLLOUT : EPOLLIN | EPOLLOUT);
-        }
 }
 
 static void client_begin(struct bench *bench, struct client *client) {
@@ -458,7 +468,7 @@ static void client_done(struct bench *bench, struct client *client) {
                 client_begin(bench, client);
 }
 
-/* Reads of the sink's answer what has come; it is complete at its EOF. */
+/* Reads of the sink's answer what has come. */
 static void client_verdict(struct bench *bench, struct client *client) {
         size_t have = client->received;
         ssize_t n = recv(client->fd, (unsigned char *)&client->verdict + have, sizeof(client->verdict) - have, 0);
@@ -468,11 +478,11 @@ static void client_verdict(struct bench *bench, struct client *client) {
         if (n < 0)
                 die("recv of the sink's answer");
         client->received += (uint64_t)n;
-        if (client->received == sizeof(client->verdict) && n > 0)
-                return;
         errno = 0;
-        if (client->received < sizeof(client->verdict) && n == 0)
+        if (n == 0)
                 die("the stream ended without the sink's answer");
+        if (client->received < sizeof(client->verdict))
+                return;
         if (client->verdict.bytes != bench->exchange || client->verdict.wrong)
                 die("sent %" PRIu64 " bytes, %" PRIu64 " arrived%s", bench->exchange, client->verdict.bytes,
                     client->verdict.wrong ? ", not the same" : "");

@@ -3,21 +3,21 @@
 import json
 import os
 import select
-import shutil
 import signal
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from statistics import median
 
 import loads
-from proxies import ROUTES, Failure, HAProxy, Proxy, Route, Spliced, die_with_parent
+from peers import HAProxy, Nginx
+from proxies import Failure, Route, Setup, Spliced, die_with_parent
 
 ROUTE = Route("tcp", "tcp", "echo")
 ANSWER_S = 60  # for the load tool's answer to an order
 WINDOW_S = 1.5  # from an event to the end of what is ascribed to it
 PAUSE_S = 0.5  # before it
-SETTLE_S = 6  # for what a proxy does for sessions some time after they began
 WHOLE_RUN_S = 600
 QUIET = "nothing"
 EVENTS = {
@@ -55,12 +55,12 @@ class Eventful:
         elif event in ("kill", "segv"):
             os.kill(self.worker(), signal.SIGKILL if event == "kill" else signal.SIGSEGV)
 
-    def can(self, event):
+    def suffers(self, event):
         return event in self.signals or event in (QUIET, "kill", "segv")
 
     def worker(self):
         """The youngest process: the one that serves new clients."""
-        return max(loads.processes(self.process.pid)[1:])
+        return max(loads.processes(self.pids())[1:])
 
 
 class EventfulSpliced(Eventful, Spliced):
@@ -76,29 +76,8 @@ class EventfulHAProxy(Eventful, HAProxy):
         return [self.binary, "-W", "-db", "-f", str(config)]
 
 
-class EventfulNginx(Eventful, Proxy):
-    """nginx's stream module with one worker."""
-
+class EventfulNginx(Eventful, Nginx):
     signals = {"reload": signal.SIGHUP}
-
-    def __init__(self, name, title):
-        super().__init__(name, title, shutil.which("nginx") or "/usr/sbin/nginx")
-
-    def version(self):
-        said = subprocess.run([self.binary, "-v"], capture_output=True, text=True, check=True).stderr
-        return "nginx " + said.strip().rpartition("/")[2]
-
-    def configuration(self):
-        lines = ["load_module /usr/lib/nginx/modules/ngx_stream_module.so;", "daemon off;", "user root;",
-                 "worker_processes 1;",
-                 f"pid {self.directory}/nginx.pid;", f"error_log {self.directory}/nginx.err;",
-                 "events { worker_connections 12000; }", "stream {", "  proxy_timeout 1h;", "  proxy_half_close on;"]
-        for route in ROUTES:
-            lines.append(f"  server {{ listen {self.address(route)}; proxy_pass {self.server(route)}; }}")
-        return "\n".join(lines + ["}"]) + "\n"
-
-    def command(self, config):
-        return [self.binary, "-c", str(config), "-p", str(self.directory)]
 
 
 class Load:
@@ -139,28 +118,28 @@ def one(proxy, load, event):
     # Sessions come and go between events, as in life: each generation has some.
     load.order("renew")
     time.sleep(PAUSE_S)
-    before = loads.processes(proxy.process.pid)
+    before = loads.processes(proxy.pids())
     load.order("begin")
     proxy.cause(event)
     time.sleep(WINDOW_S)
     noticed = load.order("end")
     gone = proxy.process.poll() is not None or noticed["lost"] and not noticed["fresh"]
-    after = [] if gone else loads.processes(proxy.process.pid)
+    after = [] if gone else loads.processes(proxy.pids())
     if event != QUIET and set(after) <= set(before) and not gone and not proxy.process.poll():
         raise Failure(f"{proxy.title}: nothing came of {event}: the same processes as before")
     del noticed["pings"]
     return Notice(gone=bool(gone), processes=len(after), **noticed)
 
 
-def measure(proxy, tool, event, sessions, busy, repetitions):
+def measure(proxy, tool, event, scale):
     """All repetitions of an event on a proxy that is started for them; fewer where it does not survive one."""
-    proxy.start()
+    proxy.start(Setup(routes=(ROUTE,)))
     try:
-        with Load(tool, proxy.address(ROUTE), sessions, busy) as load:
+        with Load(tool, proxy.address(ROUTE), scale.event_sessions, scale.event_busy) as load:
             load.order("open")
-            time.sleep(SETTLE_S)
+            time.sleep(scale.rest_s)  # for what a proxy does for sessions some time after they began
             notices = []
-            while len(notices) < repetitions and not (notices and notices[-1].gone):
+            while len(notices) < scale.event_rounds and not (notices and notices[-1].gone):
                 notices.append(one(proxy, load, event))
             return notices
     finally:
@@ -191,5 +170,28 @@ HEAD = ["| event | | times | longest stall: median / worst | sessions lost | new
         "in the end |", "|---|---|---:|---:|---:|---:|---:|"]
 
 
-def peers():
-    return [EventfulHAProxy("haproxy", "HAProxy"), EventfulNginx("nginx", "nginx")]
+def proxies(spliced, peers):
+    """Those that events happen to: a build of spliced as a command, and which of the peers are wanted."""
+    known = [EventfulHAProxy("haproxy", "HAProxy"), EventfulNginx("nginx", "nginx", "16k")]
+    return [EventfulSpliced("spliced", "spliced", spliced)] + [peer for peer in known if peer.name in peers]
+
+
+def table(names, tested, tool, scale):
+    """All of it: the table's lines, and whether all went well."""
+    rows, well = [], True
+    for name in names:
+        title, target = EVENTS[name]
+        for proxy in (proxy for proxy in tested if proxy.suffers(name)):
+            try:
+                notices = measure(proxy, tool, name, scale)
+            except (Failure, OSError) as failure:
+                print(f"events/{name} {proxy.name}: {failure}", file=sys.stderr, flush=True)
+                rows.append("| " + " | ".join([title, proxy.title, "0", "failed", "–", "–", "–"]) + " |")
+                well = False
+                continue
+            print(f"events/{name} {proxy.name}:", " ".join(f"{notice.longest_ms:.1f}" for notice in notices),
+                  file=sys.stderr, flush=True)
+            well = well and not any(notice.wrong for notice in notices)
+            goal = f" (target {target} ms)" if target and proxy.name == "spliced" else ""
+            rows.append(row(title + goal, proxy, notices, scale.event_sessions))
+    return [*HEAD, *rows], well

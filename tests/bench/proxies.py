@@ -1,24 +1,25 @@
 # SPDX-License-Identifier: ISC
-"""The proxies under test: how each is configured, started, found ready and stopped.
+"""The proxies under test: how each is configured, started, found ready and stopped; here spliced, in peers.py the others.
 
-A new peer is a subclass of Proxy with a configuration and a command, and a line in peers().
-Every proxy has one frontend for each Route, and all share the servers (loads.Servers) behind them.
+A proxy has one frontend for each Route, and all share the servers (loads.Servers) behind them.  Some proxies serve
+every route from one process, others take one process a route.
 """
 import ctypes
+import os
 import pathlib
 import re
-import shutil
 import signal
 import socket
+import struct
 import subprocess
 import time
+from dataclasses import dataclass
 from typing import NamedTuple
 
 PAIRS = [("tcp", "tcp"), ("tcp", "unix"), ("unix", "tcp"), ("unix", "unix")]
-SERVICES = ["sink", "echo"]
-READY_S = 10
+READY_S = 20
 PORTS_FROM = 2000  # all below the ephemeral range that run gives the namespace
-SERVER_PORTS = {"sink": 1801, "echo": 1802}
+SERVER_PORTS = {"sink": 1801, "echo": 1802, "iperf": 1803}
 PR_SET_PDEATHSIG = 1
 libc = ctypes.CDLL(None)
 
@@ -34,7 +35,18 @@ class Route(NamedTuple):
         return f"{self.client}-{self.server}-{self.service}"
 
 
-ROUTES = [Route(client, server, service) for client, server in PAIRS for service in SERVICES]
+IPERF = Route("tcp", "tcp", "iperf")
+ROUTES = tuple(Route(client, server, service) for client, server in PAIRS for service in ("sink", "echo")) + (IPERF,)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How a proxy is started: what differs between cells."""
+
+    routes: tuple = ROUTES
+    servers: int = 1
+    threads: int = 1
+    under: tuple = ()  # the command that runs it, which takes one process only
 
 
 class Failure(Exception):
@@ -46,21 +58,48 @@ def die_with_parent():
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def server_address(directory, domain, service):
-    """Where the load tool's sink or echo server listens, as the load tool writes it."""
-    return f"127.0.0.1:{SERVER_PORTS[service]}" if domain == "tcp" else f"unix:{directory}/{service}.sock"
+def unix_path(directory, service):
+    return f"unix:{directory}/{service}.sock"
+
+
+def connect(address):
+    """A connected socket to an address as the load tool writes it."""
+    if address.startswith("unix:"):
+        client, target = socket.socket(socket.AF_UNIX), address.removeprefix("unix:")
+    else:
+        host, _, port = address.rpartition(":")
+        client, target = socket.socket(), (host, int(port))
+    client.settimeout(1)
+    try:
+        client.connect(target)
+    except OSError:
+        client.close()
+        raise
+    return client
 
 
 class Proxy:
-    """One proxy under test.  name stands on the command line and in files, title in tables."""
+    """One proxy under test.  name stands on the command line and in files, title in tables, package is Debian's."""
+
+    pairs = PAIRS  # those that it can join
+    package = None
+    threaded = False  # takes a number of threads
+    balances = False  # takes several servers
+    single = False  # can run as one process, under a debugger
 
     def __init__(self, name, title, binary):
         self.name, self.title, self.binary = name, title, binary
-        self.directory = self.number = self.process = self.log = None
+        self.directory = self.number = self.log = None
+        self.setup = Setup()
+        self.running = {}  # route: its process
 
     def place(self, directory, number):
         """Where it may write, and which of the proxies it is: its ports and paths follow from that."""
         self.directory, self.number = pathlib.Path(directory), number
+
+    def present(self):
+        """Whether it is installed."""
+        return os.access(self.binary, os.X_OK)
 
     def version(self):
         raise NotImplementedError
@@ -70,6 +109,25 @@ class Proxy:
 
     def command(self, config):
         raise NotImplementedError
+
+    def can(self, route):
+        return (route.client, route.server) in self.pairs
+
+    @property
+    def routes(self):
+        return [route for route in self.setup.routes if self.can(route)]
+
+    @property
+    def process(self):
+        """The main process, of a proxy that serves all routes from one."""
+        return next(iter(self.running.values()), None)
+
+    def pids(self, route=None):
+        """The processes that it was started as: all, or the one that serves a route."""
+        return sorted({process.pid for key, process in self.running.items() if route in (None, key)})
+
+    def alive(self):
+        return bool(self.running) and all(process.poll() is None for process in self.running.values())
 
     def address(self, route):
         """Where its frontend for a route listens, as the load tool writes it."""
@@ -77,121 +135,105 @@ class Proxy:
             return f"unix:{self.directory}/{self.name}-{route}.sock"
         return f"127.0.0.1:{PORTS_FROM + self.number * len(ROUTES) + ROUTES.index(route)}"
 
-    def server(self, route):
-        return server_address(self.directory, route.server, route.service)
+    def servers(self, route):
+        """The servers of a route.  Each proxy has an address of its own for them, so that none meets the ports that the
+        connections of another have just used; many servers are one that listens on many addresses."""
+        if route.server == "unix":
+            return [unix_path(self.directory, route.service)]
+        if self.setup.servers == 1:
+            hosts = [f"127.1.0.{self.number + 1}"]
+        else:
+            hosts = [f"127.{2 + self.number}.{i // 200}.{1 + i % 200}" for i in range(self.setup.servers)]
+        return [f"{host}:{SERVER_PORTS[route.service]}" for host in hosts]
 
-    def start(self):
+    def start(self, setup=Setup()):
         """Starts it and returns once every frontend has passed bytes there and back."""
+        self.stop()
+        self.setup = setup
+        self.log = self.directory / f"{self.name}.log"
+        try:
+            with open(self.log, "wb") as log:
+                self.spawn(log)
+            deadline = time.monotonic() + READY_S
+            for route in self.routes:
+                self.wait_ready(route, deadline)
+        except BaseException:
+            self.stop()
+            raise
+
+    def spawn(self, log):
         config = self.directory / f"{self.name}.conf"
         config.write_text(self.configuration())
-        self.log = self.directory / f"{self.name}.log"
-        with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(self.command(config), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            preexec_fn=die_with_parent)
-        deadline = time.monotonic() + READY_S
-        for route in ROUTES:
-            while not self.answers(route):
-                if self.process.poll() is not None or time.monotonic() > deadline:
-                    self.stop()
-                    said = self.log.read_text(errors="replace").strip()
-                    raise Failure(f"{self.title} is not ready at {self.address(route)}: {said or 'it says nothing'}")
-                time.sleep(0.02)
+        process = self.run([*self.setup.under, *self.command(config)], log)
+        self.running = {route: process for route in self.routes}
+
+    @staticmethod
+    def run(command, log, stdin=subprocess.DEVNULL):
+        return subprocess.Popen(command, stdin=stdin, stdout=log, stderr=log, preexec_fn=die_with_parent)
+
+    def wait_ready(self, route, deadline):
+        while not self.answers(route):
+            if self.running[route].poll() is not None or time.monotonic() > deadline:
+                said = self.log.read_text(errors="replace").strip()[-2000:]
+                raise Failure(f"{self.title} is not ready at {self.address(route)}: {said or 'it says nothing'}")
+            time.sleep(0.02)
 
     def answers(self, route):
-        """Both services answer the end of a stream: echo with the stream, sink with what has arrived."""
-        address = self.address(route)
+        """echo answers with what it was sent, sink with what has arrived, and iperf's server is not there yet."""
         try:
-            if route.client == "unix":
-                client = socket.socket(socket.AF_UNIX)
-                target = address.removeprefix("unix:")
-            else:
-                client = socket.socket()
-                target = (address.split(":")[0], int(address.split(":")[1]))
-            with client:
-                client.settimeout(1)
-                client.connect(target)
-                client.sendall(b"12345678")
-                client.shutdown(socket.SHUT_WR)
-                return bool(client.recv(1))
+            with connect(self.address(route)) as client:
+                if route == IPERF:
+                    return True
+                client.sendall(struct.pack("QQ", 0, 16))
+                return client.recv(16, socket.MSG_WAITALL) == struct.pack("QQ", *((0, 16), (16, 0))[
+                    route.service == "sink"])
         except OSError:
             return False
 
     def stop(self):
-        if not self.process:
-            return
-        self.process.send_signal(signal.SIGINT)  # "now" to every proxy here
-        try:
-            self.process.wait(5)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.process = None
-
-
-class HAProxy(Proxy):
-    """HAProxy in TCP mode, one thread, nothing logged, no statistics kept."""
-
-    def __init__(self, name, title, options=(), tuning=()):
-        super().__init__(name, title, shutil.which("haproxy") or "/usr/sbin/haproxy")
-        self.options, self.tuning = options, tuning
-
-    def version(self):
-        said = subprocess.run([self.binary, "-v"], capture_output=True, text=True, check=True).stdout
-        return "HAProxy " + re.search(r"version (\S+)", said).group(1)
-
-    def configuration(self):
-        # maxconn sizes its backlogs, its descriptors and, through its default of a quarter, its pipes.
-        lines = ["global", "  nbthread 1", "  maxconn 6000", *(f"  {line}" for line in self.tuning),
-                 "defaults", "  mode tcp", "  timeout connect 5s", "  timeout client 1h", "  timeout server 1h",
-                 *(f"  {line}" for line in self.options)]
-        for route in ROUTES:
-            lines += [f"listen {route}", f"  bind {self.native(self.address(route))}",
-                      f"  server only {self.native(self.server(route))}"]
-        return "\n".join(lines) + "\n"
-
-    @staticmethod
-    def native(address):
-        return address.replace("unix:", "unix@")
-
-    def command(self, config):
-        return [self.binary, "-db", "-f", str(config)]
+        processes = set(self.running.values())
+        self.running = {}
+        for process in processes:
+            process.send_signal(signal.SIGINT)  # "now" to every proxy here
+        for process in processes:
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 class Spliced(Proxy):
     """spliced with its default configuration, but one thread, as its peers.  options as --no-keeper."""
 
+    threaded = balances = single = True
+
     def __init__(self, name, title, binary, options=()):
         super().__init__(name, title, binary)
-        self.options = options
+        self.options = list(options)
 
     def version(self):
         said = subprocess.run([self.binary, "-V"], capture_output=True, text=True, check=False).stdout
         return said.partition("\n")[0] or "an unknown version of spliced"
 
     def configuration(self):
-        parts = ["threads = 1"]
-        for route in ROUTES:
+        parts = [f"threads = {self.setup.threads}"]
+        if self.setup.under:
+            parts.append("sandbox = off")  # valgrind knows neither seccomp() nor what it forbids
+        for route in self.routes:
             parts.append(f'frontend "{route}" {{ listen "{self.address(route)}" {{ }} backend = "{route}" }}\n'
-                         f'backend "{route}" {{ server "only" {{ address = "{self.server(route)}" }} }}')
+                         f'backend "{route}" {{')
+            parts += [f'    server "s{i}" {{ address = "{server}" }}' for i, server in enumerate(self.servers(route))]
+            parts.append("}")
         return "\n".join(parts) + "\n"
 
     def command(self, config):
-        return [self.binary, *self.options, "-f", str(config)]
+        alone = ["--no-keeper"] if self.setup.under and "--no-keeper" not in self.options else []
+        return [self.binary, *self.options, *alone, "-f", str(config)]
 
 
-def peers():
-    """The other proxies, by what each is to show.
-
-    HAProxy's splice-auto guesses which streams are worth it, and with these loads seldom does: it costs about
-    three times what splicing always costs, so that is what counts as its best.
-    """
-    always = ["option splice-request", "option splice-response"]
-    return [
-        HAProxy("haproxy-splice", "HAProxy splice", always),
-        HAProxy("haproxy", "HAProxy"),
-        HAProxy("haproxy-auto", "HAProxy splice-auto", ["option splice-auto"]),
-        HAProxy("haproxy-bigpipe", "HAProxy splice, 1 MiB pipes", always, ["tune.pipesize 1048576"]),
-    ]
-
-
-DEFAULT_PEERS = ["haproxy-splice", "haproxy"]
+def said_version(command, pattern):
+    """What a program says of its version."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = re.search(pattern, done.stdout + done.stderr)
+    return found.group(1) if found else "of an unknown version"

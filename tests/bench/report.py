@@ -1,102 +1,113 @@
 # SPDX-License-Identifier: ISC
-"""Medians, ratios and verdicts as markdown, and their place in the document."""
+"""Tables as markdown, and their place in a document."""
 import os
 import pathlib
 import platform
-from statistics import median
 
-from cells import FAMILIES
+from cells import FAMILIES, IDLE, INSTRUCTIONS, MESSAGES, SHORT, STREAMS
 
 BEGIN, END = "<!-- {}: begin -->", "<!-- {}: end -->"
+# What stands for all: family, row, and how the README calls it.
+SUMMARY = [
+    (STREAMS, "TCP→TCP, 1", "one stream TCP→TCP: CPU-s per GB"),
+    (STREAMS, "UNIX→UNIX, 1", "one stream UNIX→UNIX: CPU-s per GB"),
+    (SHORT, "TCP→TCP", "short connection TCP→TCP: CPU µs"),
+    (SHORT, "UNIX→UNIX", "short connection UNIX→UNIX: CPU µs"),
+    (MESSAGES, "TCP→TCP, 64 B, 64", "64 B there and back TCP→TCP, 64 connections: CPU µs"),
+    (MESSAGES, "UNIX→UNIX, 64 B, 64", "64 B there and back UNIX→UNIX, 64 connections: CPU µs"),
+    (INSTRUCTIONS, "TCP→TCP, 64 B there and back, 64 connections", "64 B there and back TCP→TCP, 64 connections: instructions in user space"),
+    (IDLE, "after 64 KiB each way", "idle session: bytes"),
+]
+NAMES = {"haproxy-splice": "HAProxy splice", "haproxy": "HAProxy", "socket-proxyd": "socket-proxyd"}
 
 
-class Results:
-    """Every Figure measured, by row and proxy, in the order measured."""
+def line(cells):
+    return "| " + " | ".join(cells) + " |"
 
-    def __init__(self, proxies, tested):
-        self.proxies = proxies  # columns, left to right
-        self.tested = tested  # those among them that the targets are for
-        self.figures = {}  # (family name, row): {proxy name: [Figure, ...]}
-        self.failures = []
 
-    def add(self, family, row, proxy, figure):
-        self.figures.setdefault((family.name, row), {}).setdefault(proxy.name, []).append(figure)
-
-    def cost(self, family, row, name):
-        figures = self.figures[family.name, row].get(name)
-        return median(figure.cost for figure in figures) if figures else None
-
-    def wall(self, family, row, name):
-        return median(figure.wall for figure in self.figures[family.name, row][name])
-
-    def missed(self):
-        """The rows whose target a tested proxy misses, or for which it has no figure."""
-        return [(family, row, proxy) for family in FAMILIES if family.target for row in self.rows(family)
-                for proxy in self.tested if self.judge(family, row, proxy)[1] is False]
-
-    def rows(self, family):
-        return [row for name, row in self.figures if name == family.name]
-
-    def judge(self, family, row, proxy):
-        """What a target compares (a ratio, or the cost itself) and whether it is met; None where nothing compares."""
-        cost = self.cost(family, row, proxy.name)
-        if not family.target:
-            return None, None
-        if not family.target.peers:
-            return cost, cost is not None and cost <= family.target.limit
-        peers = [self.cost(family, row, name) for name in family.target.peers]
-        peers = [peer for peer in peers if peer]
-        if cost is None:
-            return None, False
-        if not peers:
-            return None, None
-        return cost / min(peers), cost / min(peers) <= family.target.limit
-
-    def as_json(self):
-        return [{"family": family, "row": row, "proxy": proxy, "cost": [figure.cost for figure in figures],
-                 "wall": [figure.wall for figure in figures]}
-                for (family, row), columns in self.figures.items() for proxy, figures in columns.items()]
+def head(titles):
+    return [line(titles), "|" + "|".join(["---"] + ["---:"] * (len(titles) - 1)) + "|"]
 
 
 def table(family, results, scale):
     rows = results.rows(family)
-    head = [""] + [proxy.title for proxy in results.proxies]
-    if family.target:
-        several = len(results.tested) > 1
-        for proxy in results.tested:
-            head.append((f"{proxy.title}: " if several else "") + target_title(family.target, results))
-    lines = [f"### {family.title}", "", family.note.format(scale=scale), "", "| " + " | ".join(head) + " |",
-             "|" + "|".join(["---"] + ["---:"] * (len(head) - 1)) + "|"]
+    columns = [proxy for proxy in results.proxies if results.has(family, proxy)]
+    titles = [""] + [proxy.title for proxy in columns]
+    judged = [proxy for proxy in results.tested if not results.base and any(row.targets for row in rows)]
+    titles += [(f"{proxy.title}: " if len(judged) > 1 else "") + "targets" for proxy in judged]
+    if results.base:
+        base = next(proxy.title for proxy in results.proxies if proxy.name == results.base)
+        titles.append(f"{results.tested[0].title} / {base}")
+    lines = [f"### {family.title}", "", family.note.format(scale=scale), "", *head(titles)]
     for row in rows:
-        cells = [row] + [entry(family, results, row, proxy) for proxy in results.proxies]
-        if family.target:
-            cells += [verdict(family, *results.judge(family, row, proxy)) for proxy in results.tested]
-        lines.append("| " + " | ".join(cells) + " |")
+        cells = [row.title] + [entry(results, row, proxy) for proxy in columns]
+        cells += [verdicts(results, row, proxy) for proxy in judged]
+        if results.base:
+            ratio = results.against_base(row)
+            cells.append("–" if ratio is None else f"{ratio:.3f}")
+        lines.append(line(cells))
+    lines += counted(family, results, rows)
+    if family.latency:
+        lines += latencies(family, results, rows, columns)
     return "\n".join(lines) + "\n"
 
 
-def target_title(target, results):
-    if not target.peers:
-        return f"target ≤ {target.limit:g}"
-    names = [proxy.title for proxy in results.proxies if proxy.name in target.peers]
-    return f"target ≤ {target.limit:.1f} × " + (names[0] if len(names) == 1 else "the best peer")
+def latencies(family, results, rows, columns):
+    """Half and nearly all messages come back within so many µs."""
+    lines = ["", "How long a message took there and back, p50 / p99 µs:", "",
+             *head([""] + [proxy.title for proxy in columns])]
+    for row in rows:
+        cells = [row.title]
+        for proxy in columns:
+            p50, p99 = (results.get(row, proxy.name, what) for what in ("p50_us", "p99_us"))
+            cells.append("–" if p50 is None else f"{p50:,.0f} / {p99:,.0f}")
+        lines.append(line(cells))
+    return lines
 
 
-def entry(family, results, row, proxy):
-    cost = results.cost(family, row, proxy.name)
+def counted(family, results, rows):
+    """A target for some rows, whichever."""
+    if not family.count or results.base:
+        return []
+    limit, peer, least = family.count
+    lines = []
+    for proxy in results.tested:
+        pairs = [(results.get(row, proxy.name), results.get(row, peer)) for row in rows]
+        pairs = [(cost, other) for cost, other in pairs if cost and other]
+        if len(pairs) >= least:
+            n = sum(cost < limit * other for cost, other in pairs)
+            lines += ["", f"{proxy.title} is below {limit:g} × {peer} in {n} of {len(pairs)} rows (target: {least}): " +
+                      ("met." if n >= least else "**missed**.")]
+    return lines
+
+
+def entry(results, row, proxy):
+    family = row.family
+    cost = results.get(row, proxy.name)
     if cost is None:
-        return "failed"
+        failed = any(name == proxy.name and results.order.get(row) == cell for cell, name in results.failures)
+        return "failed" if failed else "–"
     text = f"{cost:,.{family.decimals}f}"
-    if family.wall_decimals is None:
-        return text
-    return f"{text} ({results.wall(family, row, proxy.name):,.{family.wall_decimals}f})"
+    wall = results.get(row, proxy.name, "wall")
+    return text if family.wall_decimals is None else f"{text} ({wall:,.{family.wall_decimals}f})"
 
 
-def verdict(family, value, met):
-    if met is None:
-        return "–"
-    said = "met" if met else "**missed**"
-    return said if value is None or not family.target.peers else f"{value:.2f}, {said}"
+def verdicts(results, row, proxy):
+    said = []
+    for target in row.targets:
+        value, met = results.judge(target, row, proxy)
+        if met is None:
+            continue
+        ending = "met" if met else "**missed**"
+        if target.against == "nothing":
+            said.append(f"≤ {target.limit:g}: {ending}")
+        elif target.against == "throughput":
+            said.append(f"throughput {value:.2f} × the best (≥ {target.limit:g}: {ending})")
+        else:
+            named = " or ".join(NAMES.get(name, name) for name in target.names)
+            what = {"peers": "the best peer", "named": named, "base": target.base}[target.against]
+            said.append(f"{value:.2f} × {what} (≤ {target.limit:g}: {ending})")
+    return "; ".join(said) or "–"
 
 
 def machine():
@@ -110,22 +121,47 @@ def machine():
             f"Linux {platform.release().split('-')[0]}")
 
 
-def facts(results, scale, congestion):
-    versions = "; ".join(dict.fromkeys(
-        f"{proxy.version()}" + (f" (as {proxy.title})" if proxy in results.tested and len(results.tested) > 1 else "")
-        for proxy in results.proxies))
+def versions(proxies):
+    return "; ".join(dict.fromkeys(proxy.version() for proxy in proxies))
+
+
+def facts(results, congestion, minutes, load):
+    fewest, most = results.counts()
     return (f"{machine()}. TCP congestion control: {congestion}. "
-            f"Versions: {versions}. "
-            f"Medians of {scale.rounds} measurements in turn, {scale.idle_rounds} for idle sessions.\n")
+            f"Versions: {versions(results.proxies)}. "
+            f"Medians of {fewest}" + (f" to {most}" if most > fewest else "") + " measurements in turn; what is counted, "
+            f"and idle sessions, once. It took {minutes:.0f} minutes; before it began the machine's load was {load:.1f}.\n")
 
 
-def document(results, scale, congestion):
-    parts = [facts(results, scale, congestion)]
-    parts += [table(family, results, scale) for family in FAMILIES if results.rows(family)]
+def document(results, scale, intro, images=()):
+    """images are (family name, file name), drawn beside their tables."""
+    parts = [intro]
+    for family in FAMILIES:
+        if results.rows(family):
+            parts.append(table(family, results, scale))
+            parts += [f"![{family.title}]({file})\n" for name, file in images if name == family.name]
     if results.failures:
         parts.append("Measurements that failed, and are missing in the medians:\n")
-        parts += [f"- {cell}, {name}" for cell, name in results.failures] + [""]
+        parts += [f"- {cell}, {name}" for cell, name in sorted(results.failures)] + [""]
     return "\n".join(parts)
+
+
+def summary_rows(results):
+    """(how it is called, the row) for what stands for all, as far as it was measured."""
+    return [(title, row) for family, name, title in SUMMARY for row in results.rows(family) if row.title == name]
+
+
+def summary(results, image):
+    """One table for the README."""
+    rows = summary_rows(results)
+    columns = [proxy for proxy in results.proxies if any(results.get(row, proxy.name) is not None for _, row in rows)]
+    lines = head([""] + [proxy.title for proxy in columns])
+    for title, row in rows:
+        costs = [results.get(row, proxy.name) for proxy in columns]
+        best = min(cost for cost in costs if cost is not None)
+        cells = ["–" if cost is None else f"{cost:,.{row.family.decimals}f}" for cost in costs]
+        lines.append(line([title] + [f"**{cell}**" if cost == best else cell for cell, cost in zip(cells, costs)]))
+    return "\n".join(lines + ["", f"![What work costs, as multiples of what it costs spliced]({image})", ""])
 
 
 def write(path, text, name="bench"):
