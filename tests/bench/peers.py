@@ -4,22 +4,20 @@
 A new peer is a subclass of Proxy with a configuration and a command, and a line in peers().
 """
 import dataclasses
-import resource
 import shutil
 import socket
 import subprocess
 
-from proxies import PAIRS, SERVER_PORTS, Proxy, said_version
+from proxies import PAIRS, SERVER_PORTS, Proxy, descriptors, said_version
 
 CONNECTIONS = 12000  # more than any cell has at once, where the limit of descriptors allows it
-BESIDE = 1000  # connections of a load beside the idle ones, at most
+BESIDE = 200  # connections of a load beside the idle ones, and some to come and go
 BACKLOG = 4096
 
 
 def connections():
-    """How many each peer is to take: two descriptors each, and half of one for pipes."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return min(CONNECTIONS, int((soft - 500) / 2.5))
+    """How many each peer is to take, at two descriptors each."""
+    return min(CONNECTIONS, int((descriptors() - 900) / 2.05))
 
 
 def fitting(scale):
@@ -48,8 +46,10 @@ class HAProxy(Proxy):
         return "HAProxy " + said_version([self.binary, "-v"], r"version (\S+)")
 
     def configuration(self):
-        # maxconn sizes its backlogs, its descriptors and, through its default of a quarter, its pipes.
-        lines = ["global", f"  nbthread {self.setup.threads}", f"  maxconn {connections()}",
+        # maxconn sizes its backlogs, its descriptors and, through its default of a quarter, its pipes; where those do
+        # not fit, fewer: only what flows just now needs some.
+        fit = [] if 2.6 * connections() < descriptors() else ["  maxpipes 300"]
+        lines = ["global", f"  nbthread {self.setup.threads}", f"  maxconn {connections()}", *fit,
                  *(f"  {line}" for line in self.tuning),
                  "defaults", "  mode tcp", "  balance roundrobin", "  timeout connect 5s", "  timeout client 1h",
                  "  timeout server 1h", *(f"  {line}" for line in self.options)]
@@ -82,7 +82,7 @@ class Nginx(Proxy):
     def configuration(self):
         lines = ["load_module /usr/lib/nginx/modules/ngx_stream_module.so;", "daemon off;", "user root;",
                  f"master_process {'off' if self.setup.under else 'on'};", f"worker_processes {self.setup.threads};",
-                 f"worker_rlimit_nofile {2 * connections() + 500};", f"pid {self.directory}/{self.name}.pid;",
+                 f"worker_rlimit_nofile {descriptors()};", f"pid {self.directory}/{self.name}.pid;",
                  f"error_log {self.directory}/{self.name}.err;",
                  f"events {{ worker_connections {2 * connections() + 200}; }}", "stream {", "  proxy_timeout 1h;",
                  f"  proxy_half_close on;  proxy_buffer_size {self.buffer};"]
@@ -118,6 +118,7 @@ class SocketProxyd(ForEachRoute):
 
     package = "systemd"
     single = True
+    descriptors_each = 8  # two sockets, two pipes, and what its resolver needs
 
     def __init__(self, name, title):
         super().__init__(name, title, "/lib/systemd/systemd-socket-proxyd")

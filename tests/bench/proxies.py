@@ -8,6 +8,7 @@ import ctypes
 import os
 import pathlib
 import re
+import resource
 import signal
 import socket
 import struct
@@ -78,6 +79,11 @@ def connect(address):
     return client
 
 
+def descriptors():
+    """How many a process may have."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
 class Proxy:
     """One proxy under test.  name stands on the command line and in files, title in tables, package is Debian's."""
 
@@ -86,6 +92,7 @@ class Proxy:
     threaded = False  # takes a number of threads
     balances = False  # takes several servers
     single = False  # can run as one process, under a debugger
+    descriptors_each = 2  # of a session
 
     def __init__(self, name, title, binary):
         self.name, self.title, self.binary = name, title, binary
@@ -112,6 +119,10 @@ class Proxy:
 
     def can(self, route):
         return (route.client, route.server) in self.pairs
+
+    def sessions(self, wanted):
+        """As many idle sessions as are wanted, or as it has descriptors for."""
+        return min(wanted, (descriptors() - 500) // self.descriptors_each)
 
     @property
     def routes(self):
