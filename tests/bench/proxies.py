@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 PAIRS = [("tcp", "tcp"), ("tcp", "unix"), ("unix", "tcp"), ("unix", "unix")]
-READY_S = 20
+READY_S = 40
 PORTS_FROM = 2000  # all below the ephemeral range that run gives the namespace
 SERVER_PORTS = {"sink": 1801, "echo": 1802, "iperf": 1803}
 PR_SET_PDEATHSIG = 1
