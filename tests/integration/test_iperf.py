@@ -71,11 +71,15 @@ def _iperf(hops, threads, *options, slow_control=True):
     sent, received = report["end"]["sum_sent"]["bytes"], report["end"]["sum_received"]["bytes"]
     tap.note(f"{sent} bytes, {report['end']['sum_received']['bits_per_second'] / 1e9:.1f} Gbit/s")
     tap.check(sent >= size, f"{sent} bytes were sent, of {size}")
-    tap.equal(received, sent, "bytes received")
+    # With several streams a busy iperf3 server stops, and closes, before the last bytes are there.
+    several = "-P" in options
+    if not several:
+        tap.equal(received, sent, "bytes received")
     for one in running:
         records = one.wait_access(2 + 3 * ("-P" in options))    # the control connection, and each stream
-        tap.equal({record["error"] for record in records}, {None}, "errors")
-        tap.check(sum(record["bytes_up"] + record["bytes_down"] for record in records) >= sent, "bytes in the access log")
+        tap.check({record["error"] for record in records} <= {None, "EPIPE" if several else None}, f"errors: {records}")
+        tap.check(sum(record["bytes_up"] + record["bytes_down"] for record in records) >= (received if several else sent),
+                  "bytes in the access log")
 
 
 for _hops_n, _how in ((1, "one hop, TCP to TCP"), (2, "two proxies, TCP to AF_UNIX to TCP")):

@@ -384,6 +384,8 @@ def _rules(kinds):
             continue
         if end == "client-fin":
             client.close()
+            # The end of the session is the client's: its FIN is there before the server's.
+            tap.equal(net.read_all(server), (b"", None), f"what the server sees of {address}")
             server.close()
         tap.equal(front.ends(number)[-1][0], end, f"the end of {address}")
     for sock in held:

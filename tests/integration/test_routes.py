@@ -183,7 +183,7 @@ def _networks():
         client.sendall(sent)
         tap.equal(routes.where(client), where, f"from {bind}")
         client.close()
-    records = routes.proxy.wait_access(5)
+    records = sorted(routes.proxy.wait_access(5), key=lambda record: int(record["session"]))
     tap.equal([record["sni"] for record in records], [None, None, "a.example.org", None, None], "names that were looked at")
 
     routes = Routes("unix", {"near": 'from = { "10.0.0.0/8" }', "v6": 'from = { "2001:db8::/32" }'},

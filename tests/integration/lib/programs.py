@@ -77,7 +77,7 @@ def nginx(directory):
 def postgres(directory):
     """A PostgreSQL server on TCP and AF_UNIX with a database for pgbench.  Returns both addresses; the user is "bench"."""
     binaries = sorted(glob.glob("/usr/lib/postgresql/*/bin"))
-    if not binaries or not shutil.which("pgbench", path=_PATH):
+    if not binaries or not shutil.which("pgbench", path=PATH):
         raise tap.Skip("PostgreSQL is not installed")
     port = net.port()
     os.mkdir(f"{directory}/postgres")
