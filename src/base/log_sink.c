@@ -92,7 +92,7 @@ static int log_sink_is_torn(const struct log_sink *sink) {
         char last = '\n';
         int fd;
 
-        if (sink->kind != LOG_SINK_FILE || fstat(sink->fd, &st) < 0 || st.st_size == 0)
+        if (sink->target.to != LOG_TO_FILE || sink->kind != LOG_SINK_FILE || fstat(sink->fd, &st) < 0 || !st.st_size)
                 return 0;
         fd = open(sink->target.path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
         if (fd < 0)
