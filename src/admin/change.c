@@ -193,6 +193,7 @@ static int change_server_to(struct http_request *request, struct backend *backen
         if (change_apply(backend, server, &change, &look) == 0)
                 return http_reply_error(request, 409, "conflict", "the server has no address yet");
         change_log_server(request, &change, backend, server);
+        env_wake_health(request->api->view.shared);
         env_grant(request->api->view.shared, backend, clock_now_ms());
         return http_reply_json(request, 200, view_server(request->api, backend, &look));
 }

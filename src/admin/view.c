@@ -273,8 +273,9 @@ json_t *view_ready(struct api *api) {
                 for (size_t i = 0; backend_look(backend, i, now, &look); i++) {
                         char name[2 * CONF_NAME_MAX + 2];
 
-                        /* In maintenance it is not checked, and so not waited for. */
-                        if (!look.checked || look.check_last != SERVER_RESULT_NONE || look.admin == SERVER_MAINT)
+                        /* In maintenance, and without an address, it is not checked, and so not waited for. */
+                        if (!look.checked || look.check_last != SERVER_RESULT_NONE || look.admin == SERVER_MAINT ||
+                            look.addr.kind == ADDR_NONE)
                                 continue;
                         snprintf(name, sizeof(name), "%s/%s", backend->conf->name,
                                  backend->conf->servers[look.server].name);

@@ -473,18 +473,28 @@ void backend_recount(struct backend *backend, int64_t now_ms) {
         pthread_mutex_unlock(&backend->lock);
 }
 
+/* What is known of the health of an address says nothing of another.  One that goes may come back as it was. */
+static void backend_moved(struct server_record *record, const struct addr *before, const struct addr *former) {
+        const struct addr *known = before->kind == ADDR_NONE ? former : before;
+
+        if (record->addr.kind != ADDR_NONE && !addr_equal(&record->addr, known))
+                server_forget_health(record);
+}
+
 void backend_change(struct backend *backend, unsigned slot, void (*fn)(struct server_record *record, void *arg),
                     void *arg, int64_t now_ms) {
         struct server_record *record = &backend->records[slot];
-        struct addr before;
+        struct addr before, former;
         int number, was_usable, moved;
 
         pthread_mutex_lock(&backend->lock);
         backend_advance(backend, now_ms);
         number = backend_number(backend, slot);
         before = record->addr;
+        former = record->former;
         was_usable = number >= 0 && server_state_usable(backend_state(backend, &backend->members[number]));
         fn(record, arg);
+        backend_moved(record, &before, &former);
         if (number >= 0) {
                 moved = !addr_equal(&before, &record->addr);
                 if ((!was_usable || moved) && server_state_usable(backend_state(backend, &backend->members[number])))
@@ -503,9 +513,6 @@ void backend_locked(struct backend *backend, void (*fn)(struct backend *backend,
 }
 
 static void backend_put_address(struct server_record *record, void *arg) {
-        /* One that had none keeps what was known of it: after a new start names resolve to what they did. */
-        if (record->addr.kind != ADDR_NONE && !addr_equal(&record->addr, arg))
-                server_forget_health(record);
         record->addr = *(const struct addr *)arg;
 }
 

@@ -201,7 +201,8 @@ void backend_recount(struct backend *backend, int64_t now_ms);
 /*
  * Changes a record under the lock and makes it count: fn(record, arg) may change admin, weight, backup, check,
  * ejected_until_ms and the address of the server in that slot.  A server that is usable again, or has another
- * address, starts slowly where it is to.  now_ms: 0 is the latest time that anybody gave.
+ * address, starts slowly where it is to; and of another address no health is known.  now_ms: 0 is the latest time
+ * that anybody gave.
  * Call backend_grant() afterwards.
  */
 void backend_change(struct backend *backend, unsigned slot, void (*fn)(struct server_record *record, void *arg),
@@ -222,10 +223,7 @@ void backend_locked(struct backend *backend, void (*fn)(struct backend *backend,
 /* Copies the server's present address; where it has none any more, the last one. */
 void backend_address(struct backend *backend, unsigned slot, struct addr *addr);
 
-/*
- * Puts an address in place; sessions that have the old one keep it.  What was known of the health of another address
- * is forgotten.
- */
+/* Puts an address in place, as backend_change(); sessions that have the old one keep it. */
 void backend_set_address(struct backend *backend, unsigned slot, const struct addr *addr);
 
 /* Whether checks are configured for the server in that slot.  Takes no lock. */

@@ -474,12 +474,13 @@ void health_leave(struct health *health) {
         loop_wake(&health->record);
 }
 
-void health_stop(struct health *health) {
+void health_stop(struct health *health, int leaving) {
         if (!health)
                 return;
         health_leave(health);
         pthread_join(health->thread, NULL);
-        health_free(health);
+        if (!leaving)
+                health_free(health);
 }
 
 size_t health_descriptors(const struct conf *conf) {

@@ -34,10 +34,10 @@ int64_t health_beat(const struct health *health);
 void health_leave(struct health *health);
 
 /*
- * Waits for its end, no longer than one step of a check takes, and frees.  All threads that may call env_wake_health()
- * have ended.  NULL is fine.
+ * Waits for its end, no longer than one step of a check takes, and frees; the threads that may call env_wake_health()
+ * have ended.  leaving: they need not have, and what it holds goes with the process.  NULL is fine.
  */
-void health_stop(struct health *health);
+void health_stop(struct health *health, int leaving);
 
 /* Descriptors that the checks of a config may take. */
 size_t health_descriptors(const struct conf *conf);

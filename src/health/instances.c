@@ -91,6 +91,7 @@ static void instances_change(struct instances *instances, const struct instance 
         struct instances_change change = { .conf = instances->conf, .instance = instance };
 
         backend_change(instances->backend, instance->slot, instances_change_fn, &change, now);
+        env_wake_health(instances->shared);
 }
 
 /* A new instance begins as its name is: with the state that was set at run time. */

@@ -69,8 +69,6 @@ static void member_turn(struct server_record *record, void *arg) {
                 return;
         record->check = (uint8_t)step->change->to.check;
         record->check_wall_ms = clock_wall_ms();
-        if (step->change->from.check == SERVER_CHECK_DOWN)
-                record->up_ms = step->change->now_ms;
 }
 
 static void member_count(struct backend *backend, void *arg) {
@@ -106,8 +104,6 @@ static void member_come_back(struct server_record *record, void *arg) {
 
         if (record->ejected_until_ms > step->now_ms)
                 step->again_ms = record->ejected_until_ms;
-        else if (record->ejected_until_ms == step->member->ejected_until_ms)
-                record->up_ms = step->now_ms;
 }
 
 int64_t member_return(struct member *member, int64_t now_ms, size_t *left, size_t *total) {

@@ -33,9 +33,10 @@ void env_post_kill(struct env_shared *shared, uint32_t session, uint64_t id, uns
  * two sessions have the same, and the thread that owns it compares once more.  Returns the id, or 0.
  */
 __attribute__((no_sanitize("thread"))) static uint64_t env_runs_on(const volatile struct session *session,
-                                                                   unsigned server) {
+                                                                   unsigned server, unsigned *thread) {
         uint64_t id = session->id;
 
+        *thread = session->thread;
         if (session->state != LIFE_RELAYING || session->server != server)
                 return 0;
         return session->id == id ? id : 0;
@@ -47,11 +48,13 @@ uint32_t env_kill_server(struct env_shared *shared, unsigned server, unsigned en
         if (!atomic_load(&shared->servers[server].record->sessions))
                 return 0;
         for (uint32_t i = 0; i < bound; i++) {
-                uint64_t id = env_runs_on(&shared->sessions[i], server);
+                unsigned thread;
+                uint64_t id = env_runs_on(&shared->sessions[i], server, &thread);
 
                 if (!id)
                         continue;
-                env_post_kill(shared, i, id, end);
+                atomic_store(&shared->mail[i].kill, id << 8 | end);
+                env_post_to(shared, i, thread);
                 n++;
         }
         return n;

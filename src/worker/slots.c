@@ -399,10 +399,8 @@ static uint32_t slots_server(const struct arena *arena, struct slots_index *inde
 }
 
 /* What a config before this one had looked after, and this one does not, is not kept for a later one. */
-static void slots_server_health(const struct arena *arena, uint32_t slot, const struct conf_backend *backend,
+static void slots_server_health(struct server_record *record, const struct conf_backend *backend,
                                 const struct conf_server *server) {
-        struct server_record *record = (struct server_record *)arena_slab(arena, ARENA_SERVERS) + slot;
-
         if (!backend->check.given || !server->check)
                 server_forget_checks(record);
         if (!backend->outlier.given)
@@ -414,6 +412,7 @@ static int slots_backend(struct env_shared *shared, struct slots_index *index, c
         uint32_t slot = SLOTS_NAMED(shared->arena, ARENA_BACKENDS, struct env_backend_record, conf->name,
                                     counters_clear_backend);
         struct env_backend_record *records = arena_slab(shared->arena, ARENA_BACKENDS);
+        struct server_record *known = arena_slab(shared->arena, ARENA_SERVERS);
         uint16_t *servers;
         int r = 0;
 
@@ -432,7 +431,7 @@ static int slots_backend(struct env_shared *shared, struct slots_index *index, c
                         r = -ENOSPC;
                         break;
                 }
-                slots_server_health(shared->arena, server, conf, &conf->servers[i]);
+                slots_server_health(&known[server], conf, &conf->servers[i]);
                 servers[i] = (uint16_t)server;
                 shared->servers[server].conf = &conf->servers[i];
         }
@@ -482,6 +481,7 @@ static int slots_instances(struct env_shared *shared) {
                         continue;
                 backend = &shared->backends[records[first].backend];
                 server_file(&records[i], conf);
+                slots_server_health(&records[i], backend->conf, conf);
                 shared->servers[i].conf = conf;
                 r = backend_add(backend, i, (unsigned)(conf - backend->conf->servers), 0);
                 if (r < 0)

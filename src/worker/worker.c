@@ -309,7 +309,7 @@ static void worker_finish(struct worker *worker) {
         health_leave(worker->health);
         resolve_stop(worker->resolve);
         thread_pool_stop(&worker->pool, worker->phase == THREAD_LEAVE ? THREAD_LEAVE : THREAD_STOP);
-        health_stop(worker->health);
+        health_stop(worker->health, worker->phase == THREAD_LEAVE);
         if (worker->phase == THREAD_LEAVE) {
                 /* Sessions wait for the successor: nothing here may take long, and the process ends anyway. */
                 slots_unlisten_leaving(worker->job->arena);

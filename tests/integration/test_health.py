@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 
-from lib import net, peers, proxy, tap
+from lib import admin, net, peers, proxy, tap
 
 FAST = "interval = 100ms fast-interval = 50ms"
 UP, DOWN = r"health check.*: \w+ -> up: ", r"health check.*: \w+ -> down: "
@@ -386,6 +386,62 @@ def _waits():
     peers.Server(back, peers.say("x"))
     for sock in clients:
         tap.equal(net.read_exactly(sock, 1), b"x", "the answer")
+
+
+@tap.case("the API shows what checks found; maintenance stops them, ready and another address start them at once")
+def _api():
+    directory = tap.tmpdir()
+    for name in "ab":
+        peers.Server(f"unix:{directory}/{name}", peers.say(name))
+    running = proxy.Proxy(
+        proxy.frontend("f", f"unix:{directory}/front", "b") +
+        proxy.backend("b", proxy.server("s", f"unix:{directory}/a") + proxy.server("x", f"unix:{directory}/x") +
+                      proxy.server("nameless", "name.invalid:80") + proxy.server("off", "127.0.0.1:1", "disabled = on"),
+                      "check { interval = 1h }"), directory=directory)
+    api = admin.of(running)
+    proxy.wait_for(lambda: api.get("/v1/ready") == {"ready": True, "waiting": []}, "every server to be checked that can be")
+
+    def wait(name, state, last):
+        proxy.wait_for(lambda: (api.server(f"b/{name}")["state"], api.server(f"b/{name}")["check"]["last"]) == (state, last),
+                       lambda: f"{name} to be {state}, {last}: {api.server(f'b/{name}')}")
+    wait("s", "up", "ok")
+    wait("x", "down", "failed")
+    found = api.server("b/x")["check"]
+    tap.equal(found["detail"], "connect: No such file or directory", "why")
+    tap.check(found["since"] and found["since"].endswith("Z"), f"since when: {found}")
+    api.good("PATCH", "/v1/backends/b/servers/s", {"state": "maint"})
+    wait("s", "maint", None)
+    api.good("PATCH", "/v1/backends/b/servers/s", {"state": "ready"})
+    wait("s", "up", "ok")
+    api.good("PATCH", "/v1/backends/b/servers/s", {"address": f"unix:{directory}/none"})
+    wait("s", "down", "failed")
+    api.good("PATCH", "/v1/backends/b/servers/x", {"address": f"unix:{directory}/b"})
+    wait("x", "up", "ok")
+    tap.equal(net.read_exactly(peers.client(f"unix:{directory}/front"), 1), b"b", "who serves")
+
+
+@tap.case("a server that comes back starts slowly, where it is to; one that was there at the start does not")
+def _slow_start():
+    directory = tap.tmpdir()
+    front = f"unix:{directory}/front"
+    for name in "ab":
+        peers.Server(f"unix:{directory}/{name}", peers.say(name))
+    running = proxy.Proxy(
+        proxy.frontend("f", front, "b") +
+        proxy.backend("b", "".join(proxy.server(name, f"unix:{directory}/{name}", "slow-start = 1h") for name in "ab"),
+                      f"check {{ {FAST} }}"), directory=directory)
+
+    def served():
+        names = [net.read_exactly(peers.client(front), 1) for _ in range(40)]
+        return names.count(b"a"), names.count(b"b")
+    _wait_up(running, "ab")
+    tap.equal(served(), (20, 20), "sessions on each at first")
+    os.unlink(f"{directory}/a")
+    _wait_down(running, "a")
+    said = len(running.log())
+    peers.Server(f"unix:{directory}/a", peers.say("a"))
+    _wait_up(running, "a", said)
+    tap.between(served()[0], 0, 2, "of 40 sessions on the one that is back")
 
 
 @tap.case("1000 servers, some of which hang: checked in good time, and for little")
