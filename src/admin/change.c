@@ -118,6 +118,27 @@ static void change_read_server(struct change *change, json_t *body, const struct
         }
 }
 
+/*
+ * One address for the name: that of its first instance.  The others are retired, as if the name had them no more.  Back
+ * at the file's name, there is this one until the name has been asked for again.
+ */
+static void change_record_address(struct server_record *record, const struct change *change) {
+        int named = change->addr.kind != ADDR_IP && change->addr.kind != ADDR_UNIX;
+
+        record->address_set = strcmp(change->address, record->text) != 0;
+        if (named)
+                return;
+        if (record->instance) {
+                if (record->addr.kind != ADDR_NONE)
+                        record->former = record->addr;
+                record->addr = (struct addr){ .kind = ADDR_NONE };
+                return;
+        }
+        if (!addr_equal(&record->addr, &change->addr))
+                server_forget_health(record);
+        record->addr = change->addr;
+}
+
 /* Under the backend's lock. */
 static void change_record(struct server_record *record, void *arg) {
         const struct change *change = arg;
@@ -126,11 +147,8 @@ static void change_record(struct server_record *record, void *arg) {
                 record->admin = (uint8_t)change->state;
         if (change->weight >= 0)
                 record->weight = (uint16_t)change->weight;
-        if (!change->address)
-                return;
-        record->address_set = strcmp(change->address, record->text) != 0;
-        if (change->addr.kind == ADDR_IP || change->addr.kind == ADDR_UNIX)
-                record->addr = change->addr;
+        if (change->address)
+                change_record_address(record, change);
 }
 
 _Static_assert(SERVER_READY == 0 && SERVER_DRAIN == 1 && SERVER_MAINT == 2, "in the order of the words");
@@ -160,38 +178,30 @@ static struct backend *change_find_backend(struct http_request *request, const c
         return NULL;
 }
 
-/* Changes every instance; *look is the first of them.  Returns how many there are. */
-static unsigned change_apply(struct backend *backend, const struct conf_server *server, struct change *change,
-                             struct backend_look *first) {
+/* Changes every instance; *first is the first of them, which is always there. */
+static void change_apply(struct backend *backend, const struct conf_server *server, struct change *change,
+                         struct backend_look *first) {
         int64_t now = clock_now_ms();
         struct backend_look look;
-        unsigned n = 0;
 
         for (size_t i = 0; backend_look(backend, i, now, &look); i++) {
                 if (&backend->conf->servers[look.server] != server)
                         continue;
-                if (change)
-                        backend_change(backend, look.slot, change_record, change, now);
-                if (n++ == 0)
+                backend_change(backend, look.slot, change_record, change, now);
+                if (look.instance == 0)
                         backend_look(backend, i, now, first);
         }
-        return n;
 }
 
 static int change_server_to(struct http_request *request, struct backend *backend, const struct conf_server *server,
                             json_t *body) {
-        struct backend_look look;
+        struct backend_look look = { 0 };
         struct change change;
 
         change_read_server(&change, body, server);
         if (change.why[0])
                 return http_reply_error(request, 400, "bad request", "%s", change.why);
-        if (change.address && strcmp(change.address, server->text) != 0 &&
-            change_apply(backend, server, NULL, &look) > 1)
-                return http_reply_error(request, 409, "conflict",
-                                        "address: this server has several, which its name resolves to");
-        if (change_apply(backend, server, &change, &look) == 0)
-                return http_reply_error(request, 409, "conflict", "the server has no address yet");
+        change_apply(backend, server, &change, &look);
         change_log_server(request, &change, backend, server);
         env_wake_health(request->api->view.shared);
         env_grant(request->api->view.shared, backend, clock_now_ms());

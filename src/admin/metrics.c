@@ -314,9 +314,9 @@ static void metrics_gather_frontend(struct api *api, size_t number, struct metri
 }
 
 static void metrics_gather_server(struct metrics_server *to, const struct backend_look *look) {
-        to->up |= look->state == SERVER_STATE_UP || look->state == SERVER_STATE_UNCHECKED ||
-                  look->state == SERVER_STATE_DRAIN;
-        to->weight += look->weight;
+        to->up |= !look->retired && (look->state == SERVER_STATE_UP || look->state == SERVER_STATE_UNCHECKED ||
+                                     look->state == SERVER_STATE_DRAIN);
+        to->weight += look->retired ? 0 : look->weight;
         to->sessions += look->sessions;
         to->sessions_total += look->sessions_total;
         to->connect_failed += look->connect_failed;

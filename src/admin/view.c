@@ -217,7 +217,9 @@ json_t *view_server(struct api *api, struct backend *backend, const struct backe
         failed |= view_set(json, "address", view_text(look->addr.kind == ADDR_NONE ? server->text :
                                                       addr_format(&look->addr.sa, look->addr.len, text,
                                                                   sizeof(text))));
-        failed |= view_set(json, "state", json_string(server_state_name(look->state)));
+        /* No address of the name any more, but that of sessions that run. */
+        failed |= view_set(json, "state", json_string(server_state_name(look->retired ? SERVER_STATE_DRAIN :
+                                                                        look->state)));
         failed |= view_number(json, "weight", look->weight);
         failed |= view_number(json, "sessions", look->sessions);
         failed |= view_number(json, "sessions_total", look->sessions_total);
@@ -244,7 +246,8 @@ static json_t *view_backend(struct api *api, struct backend *backend) {
         failed |= view_set(json, "balance", json_string(balances[backend->conf->balance]));
         failed |= view_number(json, "queued", backend_queued(backend));
         for (size_t i = 0; backend_look(backend, i, now, &look); i++)
-                failed |= json_array_append_new(servers, view_server(api, backend, &look));
+                if (!look.retired || look.sessions)
+                        failed |= json_array_append_new(servers, view_server(api, backend, &look));
         failed |= view_set(json, "servers", servers);
         return view_whole(json, failed);
 }
@@ -274,8 +277,8 @@ json_t *view_ready(struct api *api) {
                         char name[2 * CONF_NAME_MAX + 2];
 
                         /* In maintenance, and without an address, it is not checked, and so not waited for. */
-                        if (!look.checked || look.check_last != SERVER_RESULT_NONE || look.admin == SERVER_MAINT ||
-                            look.addr.kind == ADDR_NONE)
+                        if (!look.checked || look.retired || look.check_last != SERVER_RESULT_NONE ||
+                            look.admin == SERVER_MAINT || look.addr.kind == ADDR_NONE)
                                 continue;
                         snprintf(name, sizeof(name), "%s/%s", backend->conf->name,
                                  backend->conf->servers[look.server].name);

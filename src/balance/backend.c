@@ -592,6 +592,10 @@ int backend_look(struct backend *backend, size_t at, int64_t now_ms, struct back
                 .bytes_down = atomic_load_explicit(&record->bytes_down, memory_order_relaxed),
                 .check_wall_ms = record->check_wall_ms, .addr = record->addr,
         };
+        if (record->instance && record->addr.kind == ADDR_NONE) {
+                look->retired = 1;
+                look->addr = record->former;
+        }
         memcpy(look->check_detail, record->check_detail, sizeof(look->check_detail));
         look->check_detail[sizeof(look->check_detail) - 1] = '\0';
         pthread_mutex_unlock(&backend->lock);

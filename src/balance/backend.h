@@ -235,12 +235,13 @@ struct backend_look {
         uint16_t weight, instance;
         uint8_t admin, backup, check_last;              /* as in the record */
         uint8_t checked;
+        uint8_t retired;                                /* an address that its name has no more; sessions may have it */
         enum server_state state;
         uint32_t sessions, connect_us;
         uint64_t sessions_total, connect_failed, retried, bytes_up, bytes_down;
         int64_t check_wall_ms;
         char check_detail[SERVER_DETAIL_SIZE];
-        struct addr addr;
+        struct addr addr;                               /* of one that is retired: what it was */
 };
 
 /* Looks at member number `at`, for who is no event loop.  Returns 0 where there are not so many. */

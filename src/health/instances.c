@@ -198,14 +198,27 @@ static void instances_retire(struct instances *instances, struct instance *insta
         instances_change(instances, instance, now);
 }
 
-/* Whether somebody has given instance 0 another address than this thread did. */
-static void instances_look(struct instances *instances) {
-        const struct instance *first = &instances->list[0];
+struct instances_look {
         struct addr addr;
+        int set;
+};
 
-        backend_address(instances->backend, first->slot, &addr);
-        if (addr.kind != ADDR_NONE && !addr_equal(&addr, &first->addr) && !addr_equal(&addr, &first->former))
-                instances->overridden = 1;
+static void instances_look_fn(struct server_record *record, void *arg) {
+        *(struct instances_look *)arg = (struct instances_look){ record->addr, record->address_set };
+}
+
+/*
+ * Whether somebody has given instance 0 an address at run time; or has taken that back, and then the address is
+ * one that the name may not have.
+ */
+static void instances_look(struct instances *instances, int64_t now) {
+        struct instance *first = &instances->list[0];
+        struct instances_look look;
+
+        backend_change(instances->backend, first->slot, instances_look_fn, &look, now);
+        if (instances->overridden && !look.set)
+                first->addr = look.addr;
+        instances->overridden = look.set;
 }
 
 static int instances_in(const struct names_set *set, const struct addr *addr) {
@@ -245,8 +258,7 @@ static size_t instances_use(struct instances *instances, const struct names_set 
 size_t instances_put(struct instances *instances, const struct names_set *set, int64_t now) {
         size_t left_out = 0;
 
-        if (!instances->overridden)
-                instances_look(instances);
+        instances_look(instances, now);
         if (!instances->overridden)
                 left_out = instances_use(instances, set, now);
         for (size_t i = (size_t)instances->overridden; i < instances->n; i++)

@@ -559,6 +559,21 @@ static int slots_ghosts(struct env_shared *shared) {
         return 0;
 }
 
+/* What was counted for an address that its name has no more goes on counting for the name. */
+static void slots_fold(struct server_record *records, struct server_record *record) {
+        struct server_record *first = &records[record->first];
+
+        if (!record->instance || !first->used || first->instance || first->backend != record->backend ||
+            strcmp(first->name, record->name) != 0)
+                return;
+        first->sessions_total += record->sessions_total;
+        first->connect_failed += record->connect_failed;
+        first->retried += record->retried;
+        first->bytes_up += record->bytes_up;
+        first->bytes_down += record->bytes_down;
+        record->sessions_total = record->connect_failed = record->retried = record->bytes_up = record->bytes_down = 0;
+}
+
 static int slots_ghost_servers(struct env_shared *shared) {
         struct server_record *records = arena_slab(shared->arena, ARENA_SERVERS);
 
@@ -569,6 +584,8 @@ static int slots_ghost_servers(struct env_shared *shared) {
                 if (!records[i].used || shared->servers[i].conf)
                         continue;
                 records[i].server = SERVER_NO_CONF;
+                if (records[i].first < shared->arena->head->extents[ARENA_SERVERS].used)
+                        slots_fold(records, &records[i]);
                 ghost = calloc(1, sizeof(*ghost));
                 if (!ghost)
                         return -ENOMEM;
