@@ -8,11 +8,11 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/text.h"
 #include "session/access.h"
 #include "session/life.h"
 
-#define VIEW_LINE 2048  /* bytes of one session at most */
+#define VIEW_NAME 256                           /* bytes of a name as a JSON string at most */
+#define VIEW_LINE (3 * VIEW_NAME + 2 * ADDR_STRLEN)     /* and of one session */
 
 /* A list of sessions on its way: what the survey saw, made into text as the client takes it. */
 struct view_stream {
@@ -59,35 +59,48 @@ static const char *view_client(const struct survey_row *row, char *buf, size_t s
         }
 }
 
-static size_t view_session(struct view_stream *stream, const struct survey_row *row) {
-        static const char *const fins[] = { NULL, "client", "server" };
+/*
+ * A name as a JSON string, or null: a name is printable UTF-8 (value_check_name()), and of that only these two have to
+ * be escaped.  buf has VIEW_NAME bytes.
+ */
+static const char *view_name(const char *name, char buf[static VIEW_NAME]) {
+        size_t at = 0;
+
+        if (!name)
+                return "null";
+        buf[at++] = '"';
+        for (; *name && at + 4 < VIEW_NAME; name++) {
+                if (*name == '"' || *name == '\\')
+                        buf[at++] = '\\';
+                buf[at++] = *name;
+        }
+        buf[at++] = '"';
+        buf[at] = '\0';
+        return buf;
+}
+
+/* Written by hand, since there may be a hundred thousand of them.  Returns the length. */
+static size_t view_session(struct view_stream *stream, const struct survey_row *row, char *buf, size_t size) {
+        static const char *const fins[] = { "null", "\"client\"", "\"server\"" };
         const struct env_shared *shared = stream->shared;
         const char *backend = row->backend == SESSION_NO_BACKEND ? NULL : shared->backends[row->backend].conf->name;
         const char *server = row->server == SESSION_NO_SERVER ? NULL : shared->servers[row->server].conf->name;
-        char client[ADDR_STRLEN], id[24];
-        size_t len = 0;
-        json_t *json;
+        char names[3][VIEW_NAME], client[ADDR_STRLEN];
 
-        snprintf(id, sizeof(id), "%" PRIu64, row->id);
-        json = json_pack("{ss ss so so so ss sI sI sI sI si ss?}", "id", id, "state", view_state(row->state),
-                         "frontend", text_json(shared->frontends[row->frontend].conf->name, VIEW_LINE / 8), "backend",
-                         backend ? text_json(backend, VIEW_LINE / 8) : json_null(), "server",
-                         server ? text_json(server, VIEW_LINE / 8) : json_null(), "client",
-                         view_client(row, client, sizeof(client)), "age_ms",
-                         (json_int_t)(stream->now_ms - row->accepted_ms), "idle_ms",
-                         (json_int_t)(stream->now_ms - row->active_ms), "bytes_up", (json_int_t)row->bytes[0],
-                         "bytes_down", (json_int_t)row->bytes[1], "thread", (int)row->thread, "half_closed",
-                         fins[row->fin]);
-        if (json)
-                len = json_dumpb(json, stream->line + 1, sizeof(stream->line) - 1, JSON_COMPACT);
-        json_decref(json);
-        return len < sizeof(stream->line) ? len : 0;
+        return (size_t)snprintf(buf, size,
+                                "{\"id\":\"%" PRIu64 "\",\"state\":\"%s\",\"frontend\":%s,\"backend\":%s,\"server\":%s,"
+                                "\"client\":\"%s\",\"age_ms\":%" PRId64 ",\"idle_ms\":%" PRId64 ",\"bytes_up\":%" PRIu64
+                                ",\"bytes_down\":%" PRIu64 ",\"thread\":%u,\"half_closed\":%s}",
+                                row->id, view_state(row->state),
+                                view_name(shared->frontends[row->frontend].conf->name, names[0]),
+                                view_name(backend, names[1]), view_name(server, names[2]),
+                                view_client(row, client, sizeof(client)), stream->now_ms - row->accepted_ms,
+                                stream->now_ms - row->active_ms, row->bytes[0], row->bytes[1], (unsigned)row->thread,
+                                fins[row->fin]);
 }
 
 /* The next piece of text into the line.  Returns 0 where there is none. */
 static int view_stream_next(struct view_stream *stream) {
-        size_t len;
-
         stream->at = stream->len = 0;
         switch (stream->state) {
         case 0:
@@ -97,10 +110,9 @@ static int view_stream_next(struct view_stream *stream) {
         case 1:
                 if (stream->next < stream->n) {
                         stream->line[0] = stream->next ? ',' : ' ';
-                        len = view_session(stream, &stream->rows[stream->next++]);
-                        /* Without memory for it, the list ends here, and is no JSON: nobody takes a part for all. */
-                        stream->len = len + 1;
-                        return len > 0;
+                        stream->len = 1 + view_session(stream, &stream->rows[stream->next++], stream->line + 1,
+                                                       sizeof(stream->line) - 1);
+                        return 1;
                 }
                 stream->len = (size_t)snprintf(stream->line, sizeof(stream->line), "]}");
                 stream->state = 2;

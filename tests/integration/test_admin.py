@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import stat
-import time
+import urllib.parse
 
 from lib import admin, arena, net, peers, proxy, schema, tap
 
@@ -112,6 +112,53 @@ def _states():
     proxy.wait_for(lambda: [each["state"] for each in api.sessions("?frontend=g")] == ["queued"], "a session that waits")
     for sock in (first, second, waits, *ends):
         sock.close()
+
+
+@tap.case("names that JSON has to escape are what they are, in every list")
+def _names():
+    directory = tap.tmpdir()
+    name = 'a "b" \\ {c} \u00e4\u20ac'
+    written = name.replace("\\", "\\\\").replace('"', '\\"')
+    server = peers.Server(f"unix:{directory}/back", peers.echo)
+    daemon = proxy.Proxy(proxy.frontend(written, f"unix:{directory}/front", written) +
+                         proxy.backend(written, proxy.server(written, server.address)), directory=directory)
+    api = admin.of(daemon)
+    peers.client(f"unix:{directory}/front")
+    session = proxy.wait_for(api.sessions, "a session")[0]
+    tap.equal([session[key] for key in ("frontend", "backend", "server")], [name] * 3, "names of a session")
+    tap.equal(api.get("/v1/frontends")["frontends"][0]["name"], name, "name of the frontend")
+    backend = api.get("/v1/backends")["backends"][0]
+    tap.equal((backend["name"], backend["servers"][0]["name"]), (name, name), "names of backend and server")
+    where = "/".join(urllib.parse.quote(part) for part in (name, name))
+    api.good("PATCH", f"/v1/backends/{where.replace('/', '/servers/')}", {"state": "drain"})
+    tap.equal(api.good("DELETE", f"/v1/sessions?server={where}"), {"killed": 1}, "sessions ended by such a name")
+
+
+@tap.case("ready once every checked server had its first check; what checks say is in the list")
+def _ready():
+    directory = tap.tmpdir()
+    echo = peers.Server(f"unix:{directory}/echo", peers.echo)
+    silent = peers.Accepted(f"unix:{directory}/silent")
+    servers = (proxy.server("well", echo.address) + proxy.server("silent", f"unix:{directory}/silent") +
+               proxy.server("dead", f"unix:{directory}/none") + proxy.server("free", echo.address, "check = off"))
+    daemon = proxy.Proxy(proxy.frontend("f", f"unix:{directory}/front", "b") + proxy.backend(
+        "b", servers, 'check { type = expect send = "hi" expect = "hi" interval = 100ms rise = 1 fall = 1 } '
+        "timeouts { check = 2s }"), directory=directory)
+    api = admin.of(daemon)
+    proxy.wait_for(lambda: api.get("/v1/ready")["waiting"] == ["b/silent"], "all but one to be checked")
+    schema.check(SCHEMA, "ready", api.get("/v1/ready"))
+    tap.equal(api.get("/v1/ready")["ready"], False, "ready")
+    silent.take().close()
+    proxy.wait_for(lambda: api.get("/v1/ready") == {"ready": True, "waiting": []}, "ready")
+    schema.check(SCHEMA, "backends", api.get("/v1/backends"))
+    states = {name: (api.server(f"b/{name}")["state"], api.server(f"b/{name}")["check"]["last"])
+              for name in ("well", "silent", "dead", "free")}
+    tap.equal(states, {"well": ("up", "ok"), "silent": ("down", "failed"), "dead": ("down", "failed"),
+                       "free": ("unchecked", None)}, "states")
+    check = api.server("b/dead")["check"]
+    tap.check(check["detail"] and check["since"], f"the check of a server that is not there: {check}")
+    api.good("PATCH", "/v1/backends/b/servers/well", {"state": "maint"})
+    tap.equal(api.server("b/well")["state"], "maint", "in maintenance")
 
 
 @tap.case("a server in drain or maint gets nobody new and keeps whom it has; ready, it gets its share again")
@@ -356,14 +403,14 @@ BAD = [
 ]
 
 
-def _raw(path, data, answer=True):
-    """Sends bytes; returns the answer's first line, once it came and the connection was closed or that much was read."""
+def _raw(path, data, answered):
+    """Sends bytes; returns the first line of the answer, where there has to be one."""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(20 * proxy.slowness())
         sock.connect(path)
         try:
             sock.sendall(data)
-            return sock.recv(4096).split(b"\r\n")[0] if answer else b""
+            return sock.recv(4096).split(b"\r\n")[0] if answered else b""
         except (BrokenPipeError, ConnectionResetError):
             return b""
 
@@ -377,12 +424,15 @@ def _bad():
     for name in ("a" * 300, "f\r\nX: y", "<script>"):
         with_name = setup.api.ask("PATCH", f"/v1/frontends/{''.join(f'%{ord(c):02x}' for c in name)}", {"state": "ready"})
         tap.equal((with_name.status, with_name.headers["Content-Type"]), (404, "application/json"), "an odd name")
-    for data in (b"\0" * 100, b"GET\r\n\r\n", b"\x16\x03\x01\x02\x00" * 50, b"GET / HTTP/9.9\r\n\r\n",
-                 b"GET /" + b"a" * 100000 + b" HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 20000 + b"\r\n",
-                 b"POST /v1/reload HTTP/1.1\r\nContent-Length: -5\r\n\r\n",
-                 b"PATCH /v1/frontends/f HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999\r\n\r\n",
-                 b"PATCH /v1/frontends/f HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffff\r\n"):
-        line = _raw(setup.proxy.admin_path, data, b"chunked" not in data)
+    # What is no whole request is waited for, and so is not answered.
+    for data, answered in ((b"\0" * 100, False), (b"GET\r\n\r\n", True), (b"\x16\x03\x01\x02\x00" * 50, False),
+                           (b"GET / HTTP/9.9\r\n\r\n", True), (b"GET /" + b"a" * 100000 + b" HTTP/1.1\r\n\r\n", True),
+                           (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 20000 + b"\r\n", True),
+                           (b"POST /v1/reload HTTP/1.1\r\nContent-Length: -5\r\n\r\n", True),
+                           (b"PATCH /v1/frontends/f HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999\r\n\r\n", False),
+                           (b"PATCH /v1/frontends/f HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nfffffffff\r\n",
+                            False)):
+        line = _raw(setup.proxy.admin_path, data, answered)
         tap.check(not line or line.split()[1].startswith((b"4", b"5")), f"answer to {data[:40]!r}: {line!r}")
     tap.equal((setup.api.get("/v1/backends"), setup.api.get("/v1/frontends")), before, "nothing has changed")
     setup.session()
@@ -405,19 +455,38 @@ def _crowd():
         idle.append(sock)
 
     host, _, port = setup.http.partition(":")
-    request = b"GET /v1/frontends HTTP/1.1\r\nHost: x\r\n\r\n" * 200
+    request = b"GET /v1/config HTTP/1.1\r\nHost: x\r\n\r\n" * 100
     for number in range(1000):
         data = request if number % 10 == 0 else b"GET /v1/st" if number % 10 == 1 else b""
         stay(socket.AF_UNIX, setup.proxy.admin_path, data)
         if number % 5 == 0:
             stay(socket.AF_INET, (host, int(port)), data)
-        if number % 100 == 50:
+        if number % 250 == 125:
             tap.equal(setup.api.status()["state"], "serving", "for an operator who comes in between")
             tap.equal(admin.Admin(setup.http).get("/v1/status")["state"], "serving", "the same by HTTP")
             setup.session().close()
     tap.equal(setup.api.status()["state"], "serving", "for one who comes last")
     setup.session()
     tap.check(setup.proxy.fds() < 200, f"few of them are kept: {setup.proxy.fds()} descriptors")
+
+
+@tap.case("with all sessions taken and descriptors short, an operator still gets in, and can end some")
+def _short():
+    setup = _Setup(nofile=96)
+    most = setup.api.status()["sessions_max"]
+    held = [setup.session(1) for _ in range(most)]
+    idle = []
+    for _ in range(20):
+        sock = socket.socket(socket.AF_UNIX)
+        tap.cleanup(sock.close)
+        sock.connect(setup.proxy.admin_path)
+        idle.append(sock)
+    for _ in range(3):
+        tap.equal(setup.api.status()["sessions"], most, "sessions")
+    tap.equal(setup.api.good("DELETE", "/v1/sessions?source=unix"), {"killed": most}, "sessions that were ended")
+    for sock in held:
+        tap.equal(net.read_all(sock)[0], b"", "the end of a session")
+    setup.session()
 
 
 @tap.case("a worker that is killed in the midst of requests: the next one answers who waits, and loses no change", 90)

@@ -23,11 +23,13 @@ class _Setup:
         self.http = f"127.0.0.1:{net.port()}"
         config = (proxy.frontend("web", self.fronts, "app") + proxy.frontend(ODD, f"unix:{self.directory}/odd", ODD) +
                   proxy.backend("app", "".join(proxy.server(f"s{n}", server.address, f"weight = {n + 1}")
-                                               for n, server in enumerate(self.servers[:2]))) +
+                                               for n, server in enumerate(self.servers[:2])),
+                                "check { interval = 100ms fall = 1 rise = 1 }") +
                   proxy.backend(ODD, proxy.server(ODD, self.servers[2].address)))
         self.daemon = proxy.Proxy(config, directory=self.directory, threads=2,
                                   top=f'admin {{ socket = "{self.directory}/admin.sock" http = "{self.http}" }}\n')
         self.api = admin.of(self.daemon)
+        proxy.wait_for(lambda: self.api.get("/v1/ready")["ready"], "the first checks")
         self.stopping = threading.Event()
         self.held = []
         for number in range(6):
@@ -131,12 +133,17 @@ def _lives():
         return {key: cells[1] for key, cells in window.run(ROWS, "#servers")}
 
     key = f"app/s0/{setup.servers[0].address}"
-    for state in ("maint", "ready"):
+    for state, wanted in (("maint", "maint"), ("ready", "up")):
         setup.api.good("PATCH", "/v1/backends/app/servers/s0", {"state": state})
-        wanted = setup.api.server("app/s0")["state"]
+        proxy.wait_for(lambda: setup.api.server("app/s0")["state"] == wanted, "the new state")
         begun = time.monotonic()
         proxy.wait_for(lambda: shown()[key] == wanted, f"{wanted} on the page")
         tap.check(time.monotonic() - begun < 2 * proxy.slowness(), f"{wanted} shows within 2 s")
+    setup.servers[1].close()
+    proxy.wait_for(lambda: setup.api.server("app/s1")["state"] == "down", "a server that is down")
+    begun = time.monotonic()
+    proxy.wait_for(lambda: shown()[f"app/s1/{setup.servers[1].address}"] == "down", "down on the page")
+    tap.check(time.monotonic() - begun < 2 * proxy.slowness(), "a server that is down shows within 2 s")
     setup.api.good("PATCH", "/v1/frontends/web", {"state": "paused"})
     proxy.wait_for(lambda: ["paused"] == [cells[1] for name, cells in window.run(ROWS, "#frontends") if name == "web"],
                    "the pause on the page")

@@ -114,9 +114,10 @@ static void check_network(const char *network, const char *address, int fits) {
 }
 
 static void test_network(void **state) {
-        static const char *const bad[] = { "", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/-1", "10.0.0.0/8x", "::/129", "x",
-                                           "10.0.0", "10.0.0.0/8/8", "1111:2222:3333:4444:5555:6666:7777:8888:9999",
-                                           "Unix" };
+        static const char *const bad[] = {
+                "", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/-1", "10.0.0.0/8x", "::/129", "x", "10.0.0", "10.0.0.0/8/8",
+                "1111:2222:3333:4444:5555:6666:7777:8888:9999", "Unix",
+        };
         struct filter filter;
 
         (void)state;

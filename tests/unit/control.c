@@ -17,8 +17,7 @@
 /* A control record that a child of ours shares, as keeper and worker do. */
 static struct control_record *shared_record(void) {
         struct control_record *control = mmap(NULL, sizeof(*control), PROT_READ | PROT_WRITE,
-                                              MAP_SHARED | MAP_ANONYMOUS,
-                                              -1, 0);
+                                              MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
         assert_ptr_not_equal(control, MAP_FAILED);
         control->to_keeper = eventfd(0, EFD_NONBLOCK);
