@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -13,6 +14,7 @@
 #include "admin/http.h"
 #include "base/clock.h"
 
+#define ADMIN_NICE 10
 #define ADMIN_LAST_MS 50        /* for answers that are under way when it ends */
 #define ADMIN_LEAVE_MS 200      /* that a worker which leaves waits for that */
 
@@ -38,6 +40,8 @@ static void admin_last(struct admin *admin) {
 static void *admin_main(void *arg) {
         struct admin *admin = arg;
 
+        /* Whoever asks much has to wait: the event loops come first.  Where that is not to be had, it was a wish. */
+        setpriority(PRIO_PROCESS, 0, ADMIN_NICE);
         while (!atomic_load(&admin->stop)) {
                 http_run(admin->http, admin->wake, -1);
                 control_clear(admin->wake);

@@ -14,6 +14,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -78,7 +79,7 @@ static const char *const sandbox_refused[] = {
         /* programs and processes; a clone() that makes no thread is below */
         "execve", "execveat", "fork", "vfork", "wait4", "waitid", "ptrace", "process_vm_readv", "process_vm_writev",
         "process_madvise", "kcmp", "pidfd_getfd", "pidfd_send_signal", "rt_sigqueueinfo", "rt_tgsigqueueinfo",
-        "tkill", "personality", "unshare", "setns", "setsid", "setpgid", "setpriority", "sched_setscheduler",
+        "tkill", "personality", "unshare", "setns", "setsid", "setpgid", "sched_setscheduler",
         "sched_setparam", "sched_setattr", "ioprio_set",
         /* identity and rights */
         "setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setgroups", "setfsuid", "setfsgid",
@@ -200,6 +201,23 @@ static int sandbox_calls_multiplexed(scmp_filter_ctx filter) {
         return r;
 }
 
+/* A thread may set its own priority, and nobody else's. */
+static int sandbox_calls_priority(scmp_filter_ctx filter) {
+        const struct scmp_arg_cmp own[] = {
+                { .arg = 0, .op = SCMP_CMP_MASKED_EQ, .datum_a = SANDBOX_INT, .datum_b = PRIO_PROCESS },
+                { .arg = 1, .op = SCMP_CMP_MASKED_EQ, .datum_a = SANDBOX_INT, .datum_b = 0 },
+        };
+        const int call = SCMP_SYS(setpriority);
+        int r = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, call, 2, own);
+
+        for (unsigned i = 0; i < 2 && r == 0; i++) {
+                struct scmp_arg_cmp other = { .arg = i, .op = SCMP_CMP_NE, .datum_a = 0 };
+
+                r = seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(EPERM), call, 1, &other);
+        }
+        return r;
+}
+
 static int sandbox_calls_fill(scmp_filter_ctx filter) {
         int r = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
 
@@ -222,6 +240,8 @@ static int sandbox_calls_fill(scmp_filter_ctx filter) {
                 r = sandbox_calls_threads(filter);
         if (r == 0)
                 r = sandbox_calls_multiplexed(filter);
+        if (r == 0)
+                r = sandbox_calls_priority(filter);
         return r;
 }
 

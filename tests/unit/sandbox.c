@@ -110,6 +110,9 @@ static void child_refused(void *arg) {
         REFUSED(syscall(SYS_io_uring_setup, 1, NULL));
         REFUSED(syscall(SYS_seccomp, 0, 0, NULL));
         REFUSED(mkdir("/tmp/spl-never", 0700));
+        REFUSED(setpriority(PRIO_USER, 0, 5));
+        REFUSED(setpriority(PRIO_PROCESS, (id_t)getpid(), 5));
+        CHECK(setpriority(PRIO_PROCESS, 0, 5) == 0);
         CHECK(system("true") != 0);
         if (!SANITIZER) {
                 REFUSED(ptrace(PTRACE_TRACEME, 0, NULL, NULL));
