@@ -4,6 +4,7 @@ import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -26,7 +27,13 @@ EVENTS = {
     "segv": ("crash: SIGSEGV of the worker, no core dump", 10),
     "reload": ("reload", 20),
     "upgrade": ("upgrade of the program", 50),
+    "scrape": ("10 scrapes of /metrics, 1,000 servers", None),
+    "list": ("10 lists of all sessions", None),
+    "crowd": ("1,000 clients of the admin socket that say nothing, or ask and read nothing", None),
 }
+ASKED = {"scrape": "/metrics", "list": "/v1/sessions"}
+QUESTIONS = (*ASKED, "crowd")
+TIMES, SERVERS, CROWD = 10, 1000, 1000
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,55 @@ class Eventful:
 
 class EventfulSpliced(Eventful, Spliced):
     signals = {"reload": signal.SIGHUP, "upgrade": signal.SIGUSR2}
+
+    def configuration(self):
+        servers = "".join(f'    server "s{number}" {{ address = "127.0.0.1:9" }}\n' for number in range(1, SERVERS))
+        return f'{super().configuration()}backend "many" {{\n{servers}}}\n'
+
+    def suffers(self, event):
+        return event in QUESTIONS or super().suffers(event)
+
+    def cause(self, event):
+        if event == "crowd":
+            self.crowd()
+            return
+        if event not in ASKED:
+            super().cause(event)
+            return
+        times = sorted(self.ask(ASKED[event]) for _ in range(TIMES))
+        print(f"{ASKED[event]}: {times[0]:.1f} to {times[-1]:.1f} ms", file=sys.stderr, flush=True)
+
+    def crowd(self):
+        # Small answers: what runs in a real-time class may not have the CPUs for itself for long (sched_rt_runtime_us).
+        request = b"GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n" * 20
+        crowd = []
+        for number in range(CROWD):
+            sock = socket.socket(socket.AF_UNIX)
+            sock.setblocking(False)
+            crowd.append(sock)
+            try:
+                sock.connect(f"{self.directory}/admin.sock")
+                if number % 4 == 0:
+                    sock.send(request)
+            except (BlockingIOError, BrokenPipeError, ConnectionResetError):
+                pass
+            time.sleep(0.0005)  # it is the proxy's work that is to be seen, and not ours
+        print(f"meanwhile: {self.ask('/v1/status'):.1f} ms", file=sys.stderr, flush=True)
+        for sock in crowd:
+            sock.close()
+
+    def ask(self, path):
+        """Asks the admin API as a scraper does; the milliseconds until all is there."""
+        begun = time.monotonic()
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(f"{self.directory}/admin.sock")
+            sock.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+            said = sock.recv(1 << 20)
+            while sock.recv(1 << 20):
+                pass
+        if not said.startswith(b"HTTP/1.1 200 "):
+            raise Failure(f"{path}: {said[:100]}")
+        return (time.monotonic() - begun) * 1000
 
 
 class EventfulHAProxy(Eventful, HAProxy):
@@ -125,7 +181,7 @@ def one(proxy, load, event):
     noticed = load.order("end")
     gone = proxy.process.poll() is not None or noticed["lost"] and not noticed["fresh"]
     after = [] if gone else loads.processes(proxy.pids())
-    if event != QUIET and set(after) <= set(before) and not gone and not proxy.process.poll():
+    if event != QUIET and event not in QUESTIONS and set(after) <= set(before) and not gone and not proxy.process.poll():
         raise Failure(f"{proxy.title}: nothing came of {event}: the same processes as before")
     del noticed["pings"]
     return Notice(gone=bool(gone), processes=len(after), **noticed)

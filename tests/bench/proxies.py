@@ -228,7 +228,8 @@ class Spliced(Proxy):
         return said.partition("\n")[0] or "an unknown version of spliced"
 
     def configuration(self):
-        parts = [f"threads = {self.setup.threads}"]
+        # The default path is one for the whole machine.
+        parts = [f"threads = {self.setup.threads}", f'admin {{ socket = "{self.directory}/admin.sock" }}']
         if self.setup.under:
             parts.append("sandbox = off")  # valgrind knows neither seccomp() nor what it forbids
         for route in self.routes:
