@@ -178,18 +178,21 @@ static struct backend *change_find_backend(struct http_request *request, const c
         return NULL;
 }
 
-/* Changes every instance; *first is the first of them, which is always there. */
+/* Changes every instance; *first is the first of them that is in use, or that stands for a name without address. */
 static void change_apply(struct backend *backend, const struct conf_server *server, struct change *change,
                          struct backend_look *first) {
         int64_t now = clock_now_ms();
         struct backend_look look;
+        int found = 0;
 
         for (size_t i = 0; backend_look(backend, i, now, &look); i++) {
                 if (&backend->conf->servers[look.server] != server)
                         continue;
                 backend_change(backend, look.slot, change_record, change, now);
-                if (look.instance == 0)
-                        backend_look(backend, i, now, first);
+                backend_look(backend, i, now, &look);
+                if (!found || (first->retired && !look.retired))
+                        *first = look;
+                found = 1;
         }
 }
 
@@ -204,6 +207,8 @@ static int change_server_to(struct http_request *request, struct backend *backen
         change_apply(backend, server, &change, &look);
         change_log_server(request, &change, backend, server);
         env_wake_health(request->api->view.shared);
+        if (change.address)
+                env_wake_names(request->api->view.shared);
         env_grant(request->api->view.shared, backend, clock_now_ms());
         return http_reply_json(request, 200, view_server(request->api, backend, &look));
 }

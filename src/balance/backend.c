@@ -567,6 +567,19 @@ uint32_t backend_queued(struct backend *backend) {
         return queued;
 }
 
+/* A place of a name that has others, but no address of its own any more. */
+static int backend_retired(const struct backend *backend, const struct backend_member *member) {
+        if (member->record->addr.kind != ADDR_NONE)
+                return 0;
+        if (member->record->instance)
+                return 1;
+        for (size_t i = backend->conf->n_servers; i < backend->n_members; i++)
+                if (backend->members[i].server == member->server &&
+                    backend->members[i].record->addr.kind != ADDR_NONE)
+                        return 1;
+        return 0;
+}
+
 int backend_look(struct backend *backend, size_t at, int64_t now_ms, struct backend_look *look) {
         const struct backend_member *member;
         const struct server_record *record;
@@ -592,7 +605,7 @@ int backend_look(struct backend *backend, size_t at, int64_t now_ms, struct back
                 .bytes_down = atomic_load_explicit(&record->bytes_down, memory_order_relaxed),
                 .check_wall_ms = record->check_wall_ms, .addr = record->addr,
         };
-        if (record->instance && record->addr.kind == ADDR_NONE) {
+        if (backend_retired(backend, member)) {
                 look->retired = 1;
                 look->addr = record->former;
         }

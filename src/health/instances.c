@@ -80,6 +80,9 @@ static void instances_change_fn(struct server_record *record, void *arg) {
         const struct instances_change *change = arg;
         const struct instance *instance = change->instance;
 
+        /* Somebody sets an address at this very moment: instances_look() will see it. */
+        if (record->address_set && !record->instance)
+                return;
         record->addr = instance->addr;
         record->former = instance->former;
         record->srv_weight = instance->weight == NAMES_WEIGHT_CONFIGURED ? 0 : (uint16_t)instance->weight;
@@ -198,27 +201,38 @@ static void instances_retire(struct instances *instances, struct instance *insta
         instances_change(instances, instance, now);
 }
 
+/* What instances_look() does under the lock. */
 struct instances_look {
-        struct addr addr;
-        int set;
+        struct instances *instances;
+        int changed;
 };
 
-static void instances_look_fn(struct server_record *record, void *arg) {
-        *(struct instances_look *)arg = (struct instances_look){ record->addr, record->address_set };
+static void instances_look_fn(struct backend *backend, void *arg) {
+        struct instances_look *look = arg;
+        struct instances *instances = look->instances;
+        int overridden = backend->records[instances->list[0].slot].address_set;
+
+        look->changed = instances->overridden != overridden;
+        instances->overridden = overridden;
+        for (size_t i = 0; i < instances->n; i++) {
+                struct instance *instance = &instances->list[i];
+                const struct server_record *record = &backend->records[instance->slot];
+
+                if (record->addr.kind == ADDR_NONE ? instance->addr.kind == ADDR_NONE
+                                                   : addr_equal(&record->addr, &instance->addr))
+                        continue;
+                look->changed = 1;
+                instance->addr = record->addr;
+                instance->former = record->former;
+                instance->missing_since = 0;
+        }
 }
 
-/*
- * Whether somebody has given instance 0 an address at run time; or has taken that back, and then the address is
- * one that the name may not have.
- */
-static void instances_look(struct instances *instances, int64_t now) {
-        struct instance *first = &instances->list[0];
-        struct instances_look look;
+int instances_look(struct instances *instances) {
+        struct instances_look look = { .instances = instances };
 
-        backend_change(instances->backend, first->slot, instances_look_fn, &look, now);
-        if (instances->overridden && !look.set)
-                first->addr = look.addr;
-        instances->overridden = look.set;
+        backend_locked(instances->backend, instances_look_fn, &look);
+        return look.changed;
 }
 
 static int instances_in(const struct names_set *set, const struct addr *addr) {
@@ -258,7 +272,7 @@ static size_t instances_use(struct instances *instances, const struct names_set 
 size_t instances_put(struct instances *instances, const struct names_set *set, int64_t now) {
         size_t left_out = 0;
 
-        instances_look(instances, now);
+        instances_look(instances);
         if (!instances->overridden)
                 left_out = instances_use(instances, set, now);
         for (size_t i = (size_t)instances->overridden; i < instances->n; i++)

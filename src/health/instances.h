@@ -36,6 +36,12 @@ int instances_add(struct instances *instances, uint16_t slot);
 void instances_get(const struct instances *instances, struct names_set *set);
 
 /*
+ * Looks whether somebody has set an address at run time, or taken that back.  Returns 1 where that is so:
+ * then the name is to be looked up.
+ */
+int instances_look(struct instances *instances);
+
+/*
  * Makes the addresses of the set those in use, each with its weight.  New ones come before old ones go, sessions
  * that wait for a server get what became free, and a running session is left alone.  An address that was set at
  * run time is the only one, whatever the set has.

@@ -23,6 +23,8 @@
 #define RESOLVE_SHOWN 8                 /* addresses that a line lists */
 #define RESOLVE_REMIND_MS 600000        /* a failure that goes on is logged again */
 #define RESOLVE_SRV "srv:"
+#define RESOLVE_SYSTEM_SERVERS 3        /* that resolv.conf has at most, as a rule */
+#define RESOLVE_DESCRIPTORS 3           /* of our own; each name server takes two more: UDP and TCP */
 
 /* How many lines may be logged: a few at once, and one more each period. */
 struct resolve_lines {
@@ -57,7 +59,8 @@ struct resolve {
         size_t n;
         struct names_set set;           /* of the name that has an answer */
         size_t turn;                    /* whose turn it is to be looked up */
-        int wake;                       /* an eventfd, owned: it is time to stop */
+        int wake;                       /* an eventfd, owned: it is time to stop, or to look */
+        _Atomic int stop;
         struct resolve_lines lines;
         unsigned unsaid;                /* lines that were too many */
         struct log_limit error_limit;
@@ -239,11 +242,31 @@ static int64_t resolve_round(struct resolve *resolve) {
         return next > now ? next - now : 0;
 }
 
+/* Somebody has set an address, or taken it back. */
+static void resolve_look(struct resolve *resolve) {
+        struct names_set *set = &resolve->set;
+        int64_t now = clock_now_ms();
+        uint64_t times;
+
+        while (read(resolve->wake, &times, sizeof(times)) < 0 && errno == EINTR)
+                ;
+        for (size_t i = 0; i < resolve->n; i++) {
+                struct resolve_name *name = &resolve->names[i];
+
+                if (!instances_look(&name->instances))
+                        continue;
+                instances_get(&name->instances, set);
+                instances_put(&name->instances, set, now);
+                if (name->due_ms != INT64_MAX)
+                        name->due_ms = now;
+        }
+}
+
 static void *resolve_main(void *arg) {
         struct resolve *resolve = arg;
         int r;
 
-        do {
+        while (!atomic_load(&resolve->stop)) {
                 int64_t wait = resolve_round(resolve);
 
                 r = dns_wait(resolve->dns, resolve->wake, wait == INT64_MAX ? -1 : wait);
@@ -253,9 +276,11 @@ static void *resolve_main(void *arg) {
                         if (log_limit_ask(&resolve->error_limit, clock_now_ms(), RESOLVE_REMIND_MS))
                                 log_error(resolve->log, LOG_NO_CONTEXT, "cannot wait for name servers: %s",
                                           strerror(-r));
-                        r = poll(&wake, 1, RESOLVE_PAUSE_MS) > 0;
+                        r = poll(&wake, 1, RESOLVE_PAUSE_MS);
                 }
-        } while (r <= 0);
+                if (r > 0)
+                        resolve_look(resolve);
+        }
         return NULL;
 }
 
@@ -395,17 +420,29 @@ int resolve_start(struct resolve **out, struct env_shared *shared, int wait_ms) 
                 resolve_free(resolve);
                 return r;
         }
+        shared->names = &resolve->wake;
         *out = resolve;
         return 0;
 }
 
-void resolve_stop(struct resolve *resolve) {
-        uint64_t one = 1;
-
+void resolve_stop(struct resolve *resolve, int leaving) {
         if (!resolve)
                 return;
-        while (write(resolve->wake, &one, sizeof(one)) < 0 && errno == EINTR)
-                ;
+        atomic_store(&resolve->stop, 1);
+        env_wake_names(resolve->shared);
         pthread_join(resolve->thread, NULL);
+        if (leaving)
+                return;
+        resolve->shared->names = NULL;
         resolve_free(resolve);
+}
+
+size_t resolve_descriptors(const struct conf *conf) {
+        size_t servers = conf->resolver.n_servers ? conf->resolver.n_servers : RESOLVE_SYSTEM_SERVERS;
+
+        for (size_t b = 0; b < conf->n_backends; b++)
+                for (size_t i = 0; i < conf->backends[b].n_servers; i++)
+                        if (resolve_named(&conf->backends[b].servers[i]))
+                                return RESOLVE_DESCRIPTORS + 2 * servers;
+        return 0;
 }

@@ -16,11 +16,18 @@ struct resolve;
 /*
  * Starts to follow the names of the config's servers, and waits at most wait_ms until those that were never looked
  * up have been.  *out is NULL where there is no name.  Only one runs at a time, and while it does nobody else
- * gives servers' slots out.  shared is borrowed until resolve_stop().  Returns 0 or -errno.
+ * gives servers' slots out.  Sets shared->names, through which env_wake_names() reaches it.
+ * shared is borrowed until resolve_stop().  Returns 0 or -errno.
  */
 int resolve_start(struct resolve **out, struct env_shared *shared, int wait_ms);
 
-/* Ends the thread, at once, and frees.  NULL is fine. */
-void resolve_stop(struct resolve *resolve);
+/*
+ * Ends the thread, at once, and frees; the threads that may call env_wake_names() have ended.  leaving: they need not
+ * have, and what it holds goes with the process.  NULL is fine.
+ */
+void resolve_stop(struct resolve *resolve, int leaving);
+
+/* Descriptors that the names of a config may take. */
+size_t resolve_descriptors(const struct conf *conf);
 
 #endif

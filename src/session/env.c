@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 #include "session/env.h"
 
+#include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 /* The thread's list is a stack that its owner takes whole, so it needs no lock. */
 static void env_post_to(struct env_shared *shared, uint32_t session, unsigned number) {
@@ -77,6 +79,14 @@ void env_resume(struct env_shared *shared) {
                 atomic_store(&shared->threads[i].resume, 1);
                 loop_wake(shared->threads[i].record);
         }
+}
+
+void env_wake_names(const struct env_shared *shared) {
+        const int *names = shared->names;
+        const uint64_t one = 1;
+
+        while (names && write(*names, &one, sizeof(one)) < 0 && errno == EINTR)
+                ;
 }
 
 void env_read_mail(struct env *env) {

@@ -141,6 +141,7 @@ struct env_shared {
         struct quota quota;
         uint32_t *sources;                      /* by session: its place in the quota, or QUOTA_NONE */
         const struct loop_record *_Atomic health; /* of the thread that looks after servers; NULL: there is none */
+        const int *_Atomic names;               /* an eventfd of the thread that follows names; NULL: there is none */
         uint8_t *unsure;                        /* by session: adopted, and its sockets have not been looked at yet */
         uint32_t n_listeners;                   /* slots from here on are not used */
         uint32_t n_threads;
@@ -224,6 +225,9 @@ uint32_t env_kill_server(struct env_shared *shared, unsigned server, unsigned en
 
 /* Has the servers looked at now: one was ejected, or was given another address or state.  Any thread. */
 void env_wake_health(const struct env_shared *shared);
+
+/* Has names looked at now: a server was given an address at run time, or its name back.  Any thread. */
+void env_wake_names(const struct env_shared *shared);
 
 /* The same for one that a survey saw. */
 void env_post_kill_seen(struct env_shared *shared, const struct survey_row *row, unsigned end);

@@ -60,7 +60,7 @@ static int worker_signals(void) {
 int worker_limits(const struct conf *conf, struct log *log, unsigned *threads, struct limits *limits) {
         unsigned most = conf->threads ? conf->threads : limits_cpus();
         uint64_t descriptors = limits_raise();
-        size_t listeners = 0, others = health_descriptors(conf);
+        size_t listeners = 0, others = health_descriptors(conf) + resolve_descriptors(conf);
 
         for (size_t i = 0; i < conf->n_frontends; i++)
                 listeners += conf->frontends[i].n_listeners;
@@ -307,7 +307,7 @@ static void worker_finish(struct worker *worker) {
         if (worker->admin)
                 worker->job->admin->stop(worker->admin, worker->phase == THREAD_LEAVE);
         health_leave(worker->health);
-        resolve_stop(worker->resolve);
+        resolve_stop(worker->resolve, worker->phase == THREAD_LEAVE);
         thread_pool_stop(&worker->pool, worker->phase == THREAD_LEAVE ? THREAD_LEAVE : THREAD_STOP);
         health_stop(worker->health, worker->phase == THREAD_LEAVE);
         if (worker->phase == THREAD_LEAVE) {

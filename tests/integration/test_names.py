@@ -5,7 +5,7 @@ import os
 import signal
 import time
 
-from lib import arena, dns, net, peers, proxy, tap
+from lib import admin, arena, dns, net, peers, proxy, tap
 
 OFTEN = "resolve = 50ms"
 
@@ -29,13 +29,13 @@ def net_address(host, port):
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _start(server, name, *, keys=OFTEN, resolver="", extra="", threads=1, **options):
+def _start(server, name, *, keys=OFTEN, resolver="", extra="", top="", threads=1, **options):
     """A proxy whose only server has that name as its address."""
     front = f"127.0.0.1:{net.port()}"
     servers = server.address if hasattr(server, "address") else server
     resolv = f'resolver {{ servers = {{ "{servers}" }} timeout = 150ms {resolver} }}\n'
     config = proxy.frontend("f", front, "b") + proxy.backend("b", proxy.server("s", name, extra), keys)
-    return proxy.Proxy(config, top=resolv, threads=threads, **options), front
+    return proxy.Proxy(config, top=resolv + top, threads=threads, **options), front
 
 
 def _who(sock):
@@ -303,6 +303,42 @@ def _reload():
     running.reload(proxy.frontend("f", front, "b") + proxy.backend("b", proxy.server("s", two)))
     tap.equal(_picks(front, 3), {two: 3}, "picks of a number in place of the name")
     _alive(old)
+
+
+@tap.case("the API shows each address; one that is set there takes the place of all that the name has")
+def _api():
+    site = Site("127.0.0.2", "127.0.0.3", "127.0.0.4")
+    two, three, four = site.servers
+    other = peers.Server(f"127.0.0.9:{net.port()}", peers.say("<other>"))
+    server = dns.Server([("app.test", "127.0.0.2"), ("app.test", "127.0.0.3")], ttl=3600)
+    directory = tap.tmpdir()
+    running, front = _start(server, f"app.test:{site.port}", directory=directory, keys="retries = 0",
+                            top=f'admin {{ socket = "{directory}/admin.sock" }}\n')
+    api = admin.of(running)
+
+    def shown():
+        return sorted((each["name"], each["address"], each["state"])
+                      for each in api.get("/v1/backends")["backends"][0]["servers"])
+    tap.equal(shown(), [("s", two, "unchecked"), ("s", three, "unchecked")], "servers")
+    old = peers.client(front)
+    was = _who(old)
+    api.good("PATCH", "/v1/backends/b/servers/s", {"address": other.address})
+    _wait_picks(front, ["other"])
+    # Whoever has sessions still is shown as drained.
+    proxy.wait_for(lambda: [each for each in shown() if each[1] != was] == [("s", other.address, "unchecked")],
+                   lambda: f"the address that was set to be the only one but for {was}: {shown()}")
+    tap.check(("s", was, "drain") in shown() or was == two, f"the old session's server: {shown()}")
+    _alive(old)
+    old.close()
+    proxy.wait_for(lambda: shown() == [("s", other.address, "unchecked")], lambda: f"one server: {shown()}")
+    running.reload()
+    tap.equal(set(_picks(front, 4)), {"other"}, "picks after a reload")
+    server.zone([("app.test", "127.0.0.3"), ("app.test", "127.0.0.4")])
+    # An hour is left of what was resolved, but the name is asked for anew.
+    api.good("PATCH", "/v1/backends/b/servers/s", {"address": f"app.test:{site.port}", "weight": 5})
+    _wait_picks(front, [three, four])
+    proxy.wait_for(lambda: shown() == [("s", three, "unchecked"), ("s", four, "unchecked")], lambda: f"two: {shown()}")
+    tap.equal({each["weight"] for each in api.get("/v1/backends")["backends"][0]["servers"]}, {5}, "weights")
 
 
 @tap.case("without `resolve` the TTL says when to look again")

@@ -275,21 +275,30 @@ static void test_succession(void **unused) {
         fixture_close(f);
 }
 
-/* An address that was set at run time is the only one, now and for a successor. */
+static void set_address(struct server_record *record, void *arg) {
+        record->address_set = arg != NULL;
+        if (arg)
+                record->addr = *(const struct addr *)arg;
+}
+
+/* An address that was set at run time is the only one, now and for a successor, until the name is back. */
 static void test_override(void **unused) {
         struct fixture *f = fixture_open(CONFIG);
         struct addr mine = address(9);
         struct instances instances;
         struct names_set set;
-        struct server_record *first;
+        uint16_t first;
 
         (void)unused;
         open_instances(f, &instances);
         assert_int_equal(instances_put(&instances, set_of("123"), 1), 0);
-        first = &instances.backend->records[f->shared.servers[1].record->first];
-        backend_set_address(instances.backend, first->first, &mine);
-        first->address_set = 1;
-        assert_int_equal(instances_put(&instances, set_of("123"), 1), 0);
+        first = f->shared.servers[1].record->first;
+        assert_int_equal(instances_look(&instances), 0);
+        backend_change(instances.backend, first, set_address, &mine, 1);
+        assert_int_equal(instances_look(&instances), 1);
+        assert_int_equal(instances_look(&instances), 0);
+        instances_get(&instances, &set);
+        assert_int_equal(instances_put(&instances, &set, 1), 0);
         SERVED(f, "9");
         assert_int_equal(instances_put(&instances, set_of("45"), 1), 0);
         SERVED(f, "9");
@@ -300,10 +309,17 @@ static void test_override(void **unused) {
         assert_int_equal(set.n, 0);
         assert_int_equal(instances_put(&instances, set_of("45"), 1), 0);
         SERVED(f, "9");
-        /* Taken back: it stays until the name has been asked for again. */
-        first = &instances.backend->records[f->shared.servers[1].record->first];
-        first->address_set = 0;
+        /* Taken back: it serves until there is an answer. */
+        backend_change(instances.backend, first, set_address, NULL, 1);
+        assert_int_equal(instances_look(&instances), 1);
+        instances_get(&instances, &set);
+        assert_int_equal(instances_put(&instances, &set, 1), 0);
         SERVED(f, "9");
+        assert_int_equal(instances_put(&instances, set_of("45"), 1), 0);
+        SERVED(f, "45");
+        /* Set and taken back before anybody has looked. */
+        backend_change(instances.backend, first, set_address, &mine, 1);
+        backend_change(instances.backend, first, set_address, NULL, 1);
         assert_int_equal(instances_put(&instances, set_of("45"), 1), 0);
         SERVED(f, "45");
         instances_deinit(&instances);

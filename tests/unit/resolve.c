@@ -44,7 +44,7 @@ static void await_log(struct fixture *f, const char *what) {
 static void stop(struct fixture *f, struct resolve *resolve) {
         int64_t begin = clock_now_ms();
 
-        resolve_stop(resolve);
+        resolve_stop(resolve, 0);
         assert_true(clock_now_ms() - begin < 5000);
         fixture_close(f);
 }
@@ -109,7 +109,7 @@ static void test_successor(void **unused) {
         assert_int_equal(resolve_start(&resolve, &f->shared, PATIENCE_MS), 0);
         assert_true(fixture_pick(f, &addr) >= 0);
         await_log(f, "it is down until the name resolves");
-        resolve_stop(resolve);
+        resolve_stop(resolve, 0);
         fixture_succeed(f, NULL);
         assert_true(fixture_pick(f, &addr) >= 0);
         dns_liar_stop(liar);
@@ -139,7 +139,7 @@ static void test_lines(void **unused) {
         free(text);
         assert_int_equal(resolve_start(&resolve, &f->shared, PATIENCE_MS), 0);
         await_log(f, "lines about names of servers were too many");
-        resolve_stop(resolve);
+        resolve_stop(resolve, 0);
         for (const char *c = fixture_log(f); *c; c++)
                 lines += *c == '\n';
         assert_in_range(lines, 50, 300);
