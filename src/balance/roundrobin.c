@@ -13,18 +13,19 @@
 /* Members of one weight. */
 struct roundrobin_class {
         struct heap heap;
+        int64_t base;                   /* see roundrobin_credited() */
         uint32_t members;               /* of this weight, open or not: as many as the heap has room for */
 };
 
 /* What a pick looks at of a class: it goes through a row of these, and nothing else. */
 struct roundrobin_first {
-        int64_t credit;                 /* of the first in the heap; ROUNDROBIN_NOBODY: it is empty */
+        int64_t credit;                 /* of the first in the heap, without `gained`; ROUNDROBIN_NOBODY: it is empty */
         int32_t number;                 /* of that member */
         uint32_t weight;                /* of all members */
-        int64_t base;                   /* see roundrobin_credited() */
 };
 
-#define ROUNDROBIN_NOBODY (INT64_MIN / 2)       /* and what picks have added: never as much as anybody has */
+#define ROUNDROBIN_NOBODY (INT64_MIN / 2)       /* and whatever is gained: never as much as anybody has */
+#define ROUNDROBIN_MOST (INT64_C(1) << 44)      /* so much may be gained: times a weight it fits into 63 bits */
 
 /*
  * Credit counts in shares of `total`.  Where that has become far smaller, an old credit would make one server the
@@ -37,7 +38,7 @@ struct roundrobin {
         size_t n;
         uint16_t *items;                        /* of all heaps */
         uint16_t by_weight[ROUNDROBIN_WEIGHTS]; /* class + 1 */
-        int64_t picks;
+        int64_t gained;                         /* what weight 1 was credited with, in 2^-ROUNDROBIN_GAIN_BITS */
         int64_t total;                          /* weight of those in heaps */
         int64_t scale;                          /* the total when credits were last brought in line with it */
 };
@@ -50,11 +51,17 @@ static struct roundrobin_class *roundrobin_class(struct roundrobin *robin, const
         return &robin->classes[robin->by_weight[member->weight] - 1];
 }
 
+static int64_t roundrobin_gain(int64_t gained, int64_t weight) {
+        return (int64_t)((uint64_t)(gained * weight) >> ROUNDROBIN_GAIN_BITS);
+}
+
+static uint32_t roundrobin_weight(const struct roundrobin *robin, const struct roundrobin_class *class) {
+        return robin->firsts[class - robin->classes].weight;
+}
+
 /* What all in a class have been credited with: the credit of each is that and its own. */
 static int64_t roundrobin_credited(const struct roundrobin *robin, const struct roundrobin_class *class) {
-        const struct roundrobin_first *first = &robin->firsts[class - robin->classes];
-
-        return first->base + first->weight * robin->picks;
+        return class->base + roundrobin_gain(robin->gained, roundrobin_weight(robin, class));
 }
 
 /* Somebody is the first of a class now, or nobody. */
@@ -64,7 +71,7 @@ static void roundrobin_set_first(const struct balance_group *group, const struct
 
         first->number = number;
         first->credit = number < 0 ? ROUNDROBIN_NOBODY
-                                   : group->backend->members[number].credit + roundrobin_credited(robin, class);
+                                   : group->backend->members[number].credit + class->base;
 }
 
 static void roundrobin_set_top(const struct balance_group *group, const struct roundrobin_class *class) {
@@ -93,7 +100,7 @@ static void roundrobin_take_out(const struct balance_group *group) {
                         member->credit = roundrobin_to_lag(robin, member->credit + roundrobin_credited(robin, class));
                 }
                 class->heap.n = 0;
-                robin->firsts[c].base = -(robin->firsts[c].weight * robin->picks);
+                class->base = -roundrobin_gain(robin->gained, robin->firsts[c].weight);
                 robin->firsts[c].credit = ROUNDROBIN_NOBODY;
         }
         robin->total = 0;
@@ -177,10 +184,10 @@ static void roundrobin_classify(struct balance_group *group) {
                 if (member->group != group->number || !member->weight)
                         continue;
                 if (!robin->by_weight[member->weight]) {
-                        robin->classes[robin->n] = (struct roundrobin_class){ .members = 0 };
+                        robin->classes[robin->n] = (struct roundrobin_class){
+                                .base = -roundrobin_gain(robin->gained, member->weight) };
                         robin->firsts[robin->n++] = (struct roundrobin_first){
-                                .credit = ROUNDROBIN_NOBODY, .number = -1, .weight = member->weight,
-                                .base = -(member->weight * robin->picks) };
+                                .credit = ROUNDROBIN_NOBODY, .number = -1, .weight = member->weight };
                         robin->by_weight[member->weight] = (uint16_t)robin->n;
                 }
                 roundrobin_class(robin, member)->members++;
@@ -244,17 +251,14 @@ static void roundrobin_each_tried(struct balance_group *group, int64_t gain,
                         fn(group, backend->tried[i], gain);
 }
 
-/* `gain` is what weight 1 is credited with, in 2^-ROUNDROBIN_GAIN_BITS. */
-static int64_t roundrobin_part(int64_t gain, int64_t weight) {
-        return (int64_t)((uint64_t)(gain * weight) >> ROUNDROBIN_GAIN_BITS);
-}
-
-/* Takes away from a member what its class is credited with. */
+/* Takes away from a member what its class is about to be credited with. */
 static void roundrobin_pass_over(struct balance_group *group, unsigned number, int64_t gain) {
+        struct roundrobin *robin = group->state;
         struct backend_member *member = &group->backend->members[number];
 
-        member->credit -= roundrobin_part(gain, member->weight);
-        heap_fix(&roundrobin_class(group->state, member)->heap, number);
+        member->credit -= roundrobin_gain(robin->gained + gain, member->weight) -
+                          roundrobin_gain(robin->gained, member->weight);
+        heap_fix(&roundrobin_class(robin, member)->heap, number);
 }
 
 /* The first of the member's class is to be one that was not tried. */
@@ -277,32 +281,38 @@ static void roundrobin_credit_others(struct balance_group *group) {
         int64_t gain = robin->total * (INT64_C(1) << ROUNDROBIN_GAIN_BITS) / (robin->total - group->tried_weight);
 
         roundrobin_each_tried(group, gain, roundrobin_pass_over);
-        for (size_t i = 0; i < robin->n; i++) {
-                int64_t part = roundrobin_part(gain, robin->firsts[i].weight);
-
-                robin->firsts[i].base += part;
-                robin->firsts[i].credit += part;
-        }
         roundrobin_each_tried(group, gain, roundrobin_hide);
+        robin->gained += gain;
+}
+
+/* What was gained becomes the classes' base, and counts from zero. */
+static void roundrobin_settle(struct roundrobin *robin) {
+        for (size_t i = 0; i < robin->n; i++) {
+                int64_t gain = roundrobin_gain(robin->gained, robin->firsts[i].weight);
+
+                robin->classes[i].base += gain;
+                robin->firsts[i].credit += gain;
+        }
+        robin->gained = 0;
 }
 
 static int roundrobin_pick(struct balance_group *group, const struct backend_request *request) {
         struct roundrobin *robin = group->state;
-        const int everybody = !group->tried_weight;
         struct roundrobin_class *class;
         int64_t most = ROUNDROBIN_NOBODY / 2;
         int32_t number = -1;
         size_t from = 0;
 
-        if (everybody)
-                robin->picks++;
-        else
+        if (robin->gained > ROUNDROBIN_MOST)
+                roundrobin_settle(robin);
+        if (group->tried_weight)
                 roundrobin_credit_others(group);
+        else
+                robin->gained += INT64_C(1) << ROUNDROBIN_GAIN_BITS;
         for (size_t i = 0; i < robin->n; i++) {
-                struct roundrobin_first *first = &robin->firsts[i];
-                int64_t credit = first->credit + (everybody ? first->weight : 0);
+                const struct roundrobin_first *first = &robin->firsts[i];
+                int64_t credit = first->credit + roundrobin_gain(robin->gained, first->weight);
 
-                first->credit = credit;
                 if (credit < most || (credit == most && first->number > number))
                         continue;
                 most = credit;

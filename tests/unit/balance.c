@@ -218,6 +218,29 @@ static void test_roundrobin_without_the_heaviest(void **unused) {
         }
 }
 
+/* Credit that has grown large is settled in between, which changes nothing. */
+static void test_roundrobin_for_long(void **unused) {
+        uint16_t weights[64], tried[63];
+        unsigned counts[64] = { 0 };
+        struct fixture *f;
+
+        (void)unused;
+        for (uint16_t i = 0; i < 64; i++)
+                weights[i] = i < 63 ? 256 : 1;
+        for (uint16_t i = 0; i < 63; i++)
+                tried[i] = i;
+        f = fixture_open(CONF_ROUNDROBIN, weights, 64);
+        fixture_start(f);
+        /* Each such pick credits the last with as much as 16,129 others do. */
+        for (int i = 0; i < 70000; i++)
+                assert_int_equal(fixture_pick_untried(f, 0, tried, 63), 63);
+        for (int i = 0; i < 63 * 256 + 1; i++)
+                counts[fixture_pick(f, 0)]++;
+        for (int i = 0; i < 64; i++)
+                assert_in_range(counts[i], weights[i] - 1, weights[i] + 1);
+        fixture_close(f);
+}
+
 static void test_roundrobin_new_weights_begin_a_cycle(void **unused) {
         static const uint16_t weights[] = { 3, 3, 1 };
         struct fixture *f = fixture_open(CONF_ROUNDROBIN, weights, 3);
@@ -531,6 +554,7 @@ int main(void) {
                 cmocka_unit_test(test_skips),
                 cmocka_unit_test(test_roundrobin_is_plain),
                 cmocka_unit_test(test_roundrobin_without_the_heaviest),
+                cmocka_unit_test(test_roundrobin_for_long),
                 cmocka_unit_test(test_roundrobin_new_weights_begin_a_cycle),
                 cmocka_unit_test(test_leastconn_is_least),
                 cmocka_unit_test(test_first_fills),
