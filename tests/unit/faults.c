@@ -735,8 +735,8 @@ int main(void) {
                 for (size_t s = 0; s < sizeof(scenarios) / sizeof(scenarios[0]); s++) {
                         if (scenarios[s].backlog && !kinds[k].server_unix)
                                 continue;
-                        /* A TCP client's address is known already. */
-                        if (scenarios[s].balance == CONF_SOURCE && !kinds[k].front_unix)
+                        /* A TCP client is known already.  And each run makes a table: one kind will do. */
+                        if (scenarios[s].balance == CONF_SOURCE && !(kinds[k].front_unix && kinds[k].server_unix))
                                 continue;
                         cells[n].kind = &kinds[k];
                         cells[n].scenario = &scenarios[s];
