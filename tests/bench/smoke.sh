@@ -83,6 +83,7 @@ check "a wrong byte that comes back is an error" says 'wrong bytes' "$bulk" shor
 check "a sink that says something else is an error" says 'arrived' "$bulk" source -t 20 -b 1K "unix:$dir/echo.sock"
 check "a server that is not there is an error" fails "$bulk" short -t 20 -n 1 "unix:$dir/nothing.sock"
 check "a server that never answers ends at the deadline" says 'deadline' "$bulk" short -t 1 -n 1 "unix:$dir/sink.sock"
+check "what choosing a server costs is measured" says '^| least-time |' "$PWD/tests/bench/pick" --quick
 check "a mode that does not exist is usage" says 'no such mode' "$bulk" bulk "unix:$dir/sink.sock"
 
 check "look-ups of rules are measured" says 'IPv6, crowded: 500 networks' "$PWD/tests/bench/admission" -n 500 -l 1000
