@@ -39,18 +39,26 @@ int poller_new(void) {
         return fd < 0 ? -errno : fd;
 }
 
-static int poller_register(int poller, int fd, uint32_t events, uint64_t key) {
-        struct epoll_event event = { .events = events, .data.u64 = key };
+static int poller_register(int poller, int op, int fd, uint32_t events, uint64_t key) {
+        struct epoll_event event = { .events = events | EPOLLET, .data.u64 = key };
 
-        return poller_control(poller, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+        return poller_control(poller, op, fd, &event) < 0 ? -errno : 0;
 }
 
 int poller_add(int poller, int fd, uint64_t key) {
-        return poller_register(poller, fd, EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET, key);
+        return poller_register(poller, EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP, key);
+}
+
+int poller_add_quiet(int poller, int fd, uint64_t key) {
+        return poller_register(poller, EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLPRI | EPOLLRDHUP, key);
+}
+
+int poller_watch(int poller, int fd, uint64_t key) {
+        return poller_register(poller, EPOLL_CTL_MOD, fd, EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP, key);
 }
 
 int poller_add_listener(int poller, int fd, uint64_t key) {
-        return poller_register(poller, fd, EPOLLIN | EPOLLET | EPOLLEXCLUSIVE, key);
+        return poller_register(poller, EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLEXCLUSIVE, key);
 }
 
 int poller_remove(int poller, int fd) {

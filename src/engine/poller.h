@@ -6,7 +6,7 @@
 
 /*
  * epoll behind a seam of its own, beside net/sys.h: the only file that knows
- * <sys/epoll.h>.  Everything is edge-triggered and registered once.
+ * <sys/epoll.h>.  Everything is edge-triggered and registered once; what fills up is watched from then on.
  */
 
 /* What an event says; the kernel's bits, pinned in poller.c. */
@@ -33,6 +33,15 @@ int poller_new(void);
  * Returns 0 or -errno (ENOMEM, ENOSPC).
  */
 int poller_add(int poller, int fd, uint64_t key);
+
+/*
+ * The same without OUT, for a connected socket: AF_UNIX reports OUT whenever the peer has read something, also
+ * where nobody waits for room.  Whoever comes to wait for it calls poller_watch() first.
+ */
+int poller_add_quiet(int poller, int fd, uint64_t key);
+
+/* OUT too from now on, for a socket that is registered: an event comes at once where it can be written to. */
+int poller_watch(int poller, int fd, uint64_t key);
 
 /* Registers a listening socket for IN such that one waiting thread is woken for a connection (EPOLLEXCLUSIVE). */
 int poller_add_listener(int poller, int fd, uint64_t key);

@@ -236,9 +236,12 @@ static void accept_start(struct env *env, struct session *session) {
                 log_warning(env->log, &context, "cannot set socket option %s on an accepted connection: %s",
                             sockopt_spec(failed)->name, strerror(-r));
         } else {
+                /* Another thread hears of it by the first event, which there always is where OUT is one. */
+                session->sockets = own ? 0 : SESSION_WATCHED(SESSION_CLIENT);
                 /* Unchanged, but whoever finds it in an event sees all that was written before. */
                 __atomic_store_n(&session->generation, session->stamp, __ATOMIC_RELEASE);
-                r = poller_add(thread->record->poller, fd, key);
+                r = own ? poller_add_quiet(thread->record->poller, fd, key)
+                        : poller_add(thread->record->poller, fd, key);
         }
         /* From here on the record is the other thread's, unless it never heard of it. */
         if (r == 0 && !own)

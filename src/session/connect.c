@@ -51,6 +51,7 @@ static enum life_event connect_done(struct env *env, struct session *session) {
 
 /* Connects s->fd[SESSION_SERVER] to the address, and has the outcome watched. */
 static enum life_event connect_try(struct env *env, struct session *session, const struct addr *address) {
+        uint64_t key = session_key(env_index(env, session), session->generation, SESSION_SERVER);
         int fd = session->fd[SESSION_SERVER], r, pending;
 
         r = sys_connect(fd, &address->sa, address->len);
@@ -70,10 +71,15 @@ static enum life_event connect_try(struct env *env, struct session *session, con
                 return connect_failed(env, session, -r);
 
         session->until_ms = 0;
-        r = poller_add(env->loop.record->poller, fd,
-                       session_key(env_index(env, session), session->generation, SESSION_SERVER));
+        /* That a connection is made, OUT says. */
+        if (pending)
+                r = poller_add(env->loop.record->poller, fd, key);
+        else
+                r = poller_add_quiet(env->loop.record->poller, fd, key);
         if (r < 0)
                 return connect_failed(env, session, -r);
+        if (pending)
+                session->sockets |= SESSION_WATCHED(SESSION_SERVER);
         return pending ? LIFE_PENDING : connect_done(env, session);
 }
 
@@ -129,6 +135,7 @@ enum life_event connect_start(struct env *env, struct session *session) {
         if (fd < 0)
                 return connect_no_socket(env, session, -fd);
         session->fd[SESSION_SERVER] = fd;
+        session->sockets &= (uint8_t)~SESSION_WATCHED(SESSION_SERVER);
         if (family == AF_UNIX)
                 session->flags |= SESSION_UNIX(SESSION_SERVER);
         else

@@ -96,6 +96,22 @@ void relay_lost(struct env *env, struct session *session, unsigned side, int err
         deadline_arm(env, session);
 }
 
+/*
+ * That side takes no more now: has the poller tell when it does.  To be called before that is noted, since whoever
+ * finds a note waits for the event.
+ */
+static int relay_watch(struct env *env, struct session *session, unsigned side) {
+        uint64_t key = session_key(env_index(env, session), session->generation, side);
+        int r;
+
+        if (session->sockets & SESSION_WATCHED(side))
+                return 0;
+        r = poller_watch(env->loop.record->poller, session->fd[side], key);
+        if (r >= 0)
+                session->sockets |= (uint8_t)SESSION_WATCHED(side);
+        return r;
+}
+
 static void relay_take_pipe(struct env *env, struct session *session, unsigned side, enum pipe_class class) {
         uint32_t owner = env_index(env, session) * SESSION_SIDES + side;
 
@@ -173,6 +189,7 @@ static enum life_event relay_peek(struct env *env, struct session *session, unsi
         struct direction *direction = &session->direction[side];
         size_t asked = most < DIRECTION_SCRATCH ? most : DIRECTION_SCRATCH;
         ssize_t n, sent, consumed;
+        int r;
 
         n = relay_recv(env, session, side, asked, MSG_PEEK);
         if (n <= 0) {
@@ -190,6 +207,9 @@ static enum life_event relay_peek(struct env *env, struct session *session, unsi
         if (sent > 0)
                 direction_copied(direction, asked, (size_t)sent, (size_t)sent, env->loop.now_ms);
         if (sent == -EAGAIN || (sent >= 0 && sent < n)) {
+                r = relay_watch(env, session, !side);
+                if (r < 0)
+                        return relay_broken(session, -r);
                 direction_out_full(direction);
                 direction->in_ready = 1;
         } else if (sent < 0)
@@ -231,7 +251,9 @@ static enum life_event relay_copy(struct env *env, struct session *session, unsi
         if (sent < 0)
                 sent = 0;
         if (sent < n) {
-                r = relay_park(env, session, side, (size_t)sent, (size_t)(n - sent));
+                r = relay_watch(env, session, !side);
+                if (r >= 0)
+                        r = relay_park(env, session, side, (size_t)sent, (size_t)(n - sent));
                 if (r < 0)
                         return relay_broken(session, -r);
         }
@@ -273,12 +295,16 @@ static enum life_event relay_splice(struct env *env, struct session *session, un
 static enum life_event relay_flush(struct env *env, struct session *session, unsigned side) {
         struct direction *direction = &session->direction[side];
         ssize_t n = sys_splice(relay_pipe_end(env, direction, 0), session->fd[!side], direction->piped);
+        int r;
 
         if (n > 0)
                 direction_flushed(direction, (size_t)n, env->loop.now_ms);
-        else if (n == -EAGAIN)
+        else if (n == -EAGAIN) {
+                r = relay_watch(env, session, !side);
+                if (r < 0)
+                        return relay_broken(session, -r);
                 direction_out_full(direction);
-        else if (n == 0)
+        } else if (n == 0)
                 return relay_broken(session, EIO);
         else
                 relay_lost(env, session, !side, (int)-n);

@@ -280,6 +280,7 @@ static int session_register(struct env *env, const struct session *session) {
         uint32_t index = env_index(env, session);
         int server = session->state >= LIFE_RELAYING || (session->state == LIFE_CONNECTING && !session->until_ms), r;
 
+        /* Whoever waits for room, waits for an event. */
         r = poller_add(env->loop.record->poller, session->fd[SESSION_CLIENT],
                        session_key(index, session->generation, SESSION_CLIENT));
         if ((r >= 0 || r == -EEXIST) && server)

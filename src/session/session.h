@@ -23,6 +23,9 @@ enum session_side { SESSION_CLIENT, SESSION_SERVER, SESSION_SIDES };
 #define SESSION_RESET 32u                       /* both sides are to see a reset at the end */
 #define SESSION_DEAF(side) (64u << (side))      /* that side has closed and takes nothing any more */
 
+/* What session.sockets holds. */
+#define SESSION_WATCHED(side) (1u << (side))    /* the poller tells when that side can be written to */
+
 #define SESSION_NO_SERVER UINT16_MAX
 #define SESSION_NO_BACKEND UINT16_MAX   /* before the preface has said which, in a frontend without a default */
 
@@ -62,7 +65,7 @@ struct session {
         uint8_t stage;                  /* enum preface_stage: what of the preface is done */
         uint8_t greeting;               /* version of the PROXY header that the server is to get; 0: none */
         uint8_t waits;                  /* it is in its backend's queue, since phase_ms */
-        uint8_t unused;
+        uint8_t sockets;                /* SESSION_WATCHED() */
         int64_t paid_ns[SESSION_SIDES]; /* upload-rate, download-rate: a token bucket, by the side that is read */
         int64_t began_us;               /* when its last connect began, CLOCK_MONOTONIC */
 } __attribute__((aligned(64)));

@@ -621,6 +621,37 @@ static void test_kernel_close_unregisters(void **state) {
         close(pair[1]);
 }
 
+/*
+ * AF_UNIX tells whoever asks for OUT of each byte that the peer has read, full or not; one that was added quietly
+ * hears of that only from poller_watch() on, which itself tells what holds already.
+ */
+static void test_kernel_quiet(void **state) {
+        struct bench *bench = *state;
+        int pair[2], fd;
+        char byte;
+
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+        fd = pair[0];
+        assert_int_equal(poller_add_quiet(bench->record.poller, fd, 5), 0);
+        assert_string_equal(round_of(bench, 0), "");
+        assert_int_equal(send(fd, "x", 1, 0), 1);
+        assert_int_equal(recv(pair[1], &byte, 1, 0), 1);
+        assert_string_equal(round_of(bench, 0), "");
+
+        assert_int_equal(poller_watch(bench->record.poller, fd, 6), 0);
+        assert_string_equal(round_of(bench, 0), "e6");
+        assert_int_equal(send(fd, "x", 1, 0), 1);
+        assert_string_equal(round_of(bench, 0), "");
+        assert_int_equal(recv(pair[1], &byte, 1, 0), 1);
+        assert_string_equal(round_of(bench, 0), "e6");
+        assert_int_equal(send(pair[1], "y", 1, 0), 1);
+        assert_string_equal(round_of(bench, 0), "e6");
+
+        close(fd);
+        assert_int_equal(poller_watch(bench->record.poller, pair[1], 6), -ENOENT);
+        close(pair[1]);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
@@ -645,6 +676,7 @@ int main(void) {
                 TEST(test_kernel_reset),
                 TEST(test_kernel_add_wakes_the_other_thread),
                 TEST(test_kernel_close_unregisters),
+                TEST(test_kernel_quiet),
         };
 
         return cmocka_run_group_tests_name("loop", tests, NULL, NULL);

@@ -58,6 +58,7 @@ struct model_side {
         int reset;              /* 1: with the error still to be reported; 2: reported, once, as kernels do */
         int gone;               /* it has closed after its FIN: what is sent to it is lost; 2: the error was reported */
         int blocked;            /* it takes no more until the world says so */
+        int watched;            /* that it takes some again is an event */
         int shut;               /* we have passed a FIN on to it */
         int closed, linger;
         uint32_t pending;       /* events */
@@ -402,17 +403,29 @@ static int model_unsent(void *arg, int fd) {
         return model_choose(arg, 2) ? 100 : 0;
 }
 
+static int model_watch(void *arg, int fd) {
+        struct model_side *side = &((struct model *)arg)->side[fd - MODEL_SOCKET];
+
+        if (side->watched)
+                model_wrong(arg, "watched a second time");
+        side->watched = 1;
+        side->pending |= POLLER_OUT * !side->blocked;
+        return 0;
+}
+
 static int model_wait(void *arg, struct poller_event *events, int max) {
         struct model *model = arg;
         uint32_t index = (uint32_t)(model->session - model->rig.shared.sessions);
         int n = 0;
 
         for (unsigned side = 0; side < 2 && n < max; side++) {
-                if (!model->side[side].pending)
-                        continue;
-                events[n].events = model->side[side].pending;
-                events[n++].key = session_key(index, model->session->generation, side);
+                uint32_t pending = model->side[side].pending & ~(model->side[side].watched ? 0 : POLLER_OUT);
+
                 model->side[side].pending = 0;
+                if (!pending)
+                        continue;
+                events[n].events = pending;
+                events[n++].key = session_key(index, model->session->generation, side);
         }
         return n;
 }
@@ -421,7 +434,7 @@ static const struct script_model model_kernel = {
         .recv = model_recv, .send = model_send, .write = model_write, .splice = model_splice, .pipe = model_make_pipe,
         .pipe_resize = model_pipe_resize, .pipe_size = model_pipe_size, .shutdown = model_shutdown,
         .close = model_close, .getsockopt = model_getsockopt, .setsockopt = model_setsockopt, .unsent = model_unsent,
-        .wait = model_wait,
+        .watch = model_watch, .wait = model_wait,
 };
 
 /* A session whose server has just been connected, with every count that accept and pick would have raised. */

@@ -26,6 +26,8 @@
 #define sys_clock_us real_clock_us
 #define poller_new real_poller_new
 #define poller_add real_poller_add
+#define poller_add_quiet real_poller_add_quiet
+#define poller_watch real_poller_watch
 #define poller_add_listener real_poller_add_listener
 #define poller_remove real_poller_remove
 #define poller_wait real_poller_wait

@@ -19,6 +19,7 @@ static const char *const script_names[SCRIPT_CALLS] = {
         [SCRIPT_SPLICE_IN] = "splice to a pipe", [SCRIPT_SPLICE_OUT] = "splice from a pipe", [SCRIPT_PIPE] = "pipe",
         [SCRIPT_PIPE_RESIZE] = "F_SETPIPE_SZ", [SCRIPT_PIPE_SIZE] = "F_GETPIPE_SZ", [SCRIPT_UNSENT] = "SIOCOUTQ",
         [SCRIPT_POLLER_NEW] = "epoll_create", [SCRIPT_POLLER_ADD] = "epoll_ctl(ADD)",
+        [SCRIPT_POLLER_WATCH] = "epoll_ctl(MOD)",
         [SCRIPT_POLLER_ADD_LISTENER] = "epoll_ctl(ADD, a listener)", [SCRIPT_POLLER_REMOVE] = "epoll_ctl(DEL)",
         [SCRIPT_POLLER_WAIT] = "epoll_wait",
 };
@@ -278,12 +279,13 @@ int poller_new(void) {
         return real_poller_new();
 }
 
-static void script_registered(int poller, int fd, uint64_t key, uint8_t listener) {
+static void script_registered(int poller, int fd, uint64_t key, uint8_t listener, uint8_t quiet) {
         if (!script_fd(fd))
                 return;
         script_fd(fd)->poller = poller + 1;
         script_fd(fd)->key = key;
         script_fd(fd)->listener = listener;
+        script_fd(fd)->quiet = quiet;
 }
 
 int poller_add(int poller, int fd, uint64_t key) {
@@ -292,8 +294,26 @@ int poller_add(int poller, int fd, uint64_t key) {
         SCRIPT_MAY_FAIL(SCRIPT_POLLER_ADD, fd);
         r = real_poller_add(poller, fd, key);
         if (r == 0)
-                script_registered(poller, fd, key, 0);
+                script_registered(poller, fd, key, 0, 0);
         return r;
+}
+
+int poller_add_quiet(int poller, int fd, uint64_t key) {
+        int r;
+
+        SCRIPT_MAY_FAIL(SCRIPT_POLLER_ADD, fd);
+        r = real_poller_add_quiet(poller, fd, key);
+        if (r == 0)
+                script_registered(poller, fd, key, 0, 1);
+        return r;
+}
+
+int poller_watch(int poller, int fd, uint64_t key) {
+        SCRIPT_MAY_FAIL(SCRIPT_POLLER_WATCH, fd);
+        SCRIPT_MODEL(watch, fd);
+        if (script_fd(fd))
+                script_fd(fd)->quiet = 0;
+        return real_poller_watch(poller, fd, key);
 }
 
 int poller_add_listener(int poller, int fd, uint64_t key) {
@@ -302,7 +322,7 @@ int poller_add_listener(int poller, int fd, uint64_t key) {
         SCRIPT_MAY_FAIL(SCRIPT_POLLER_ADD_LISTENER, fd);
         r = real_poller_add_listener(poller, fd, key);
         if (r == 0)
-                script_registered(poller, fd, key, 1);
+                script_registered(poller, fd, key, 1, 0);
         return r;
 }
 
@@ -326,6 +346,8 @@ static void script_make_good(void) {
                 real_poller_remove(state->poller - 1, fd);
                 if (state->listener)
                         real_poller_add_listener(state->poller - 1, fd, state->key);
+                else if (state->quiet)
+                        real_poller_add_quiet(state->poller - 1, fd, state->key);
                 else
                         real_poller_add(state->poller - 1, fd, state->key);
         }

@@ -27,7 +27,7 @@ enum script_call {
         SCRIPT_RECV, SCRIPT_RECVMSG, SCRIPT_SEND, SCRIPT_READ, SCRIPT_WRITE,
         SCRIPT_SPLICE_IN /* into a pipe */, SCRIPT_SPLICE_OUT /* from a pipe */, SCRIPT_PIPE,
         SCRIPT_PIPE_RESIZE, SCRIPT_PIPE_SIZE, SCRIPT_UNSENT, SCRIPT_POLLER_NEW, SCRIPT_POLLER_ADD,
-        SCRIPT_POLLER_ADD_LISTENER, SCRIPT_POLLER_REMOVE, SCRIPT_POLLER_WAIT,
+        SCRIPT_POLLER_WATCH, SCRIPT_POLLER_ADD_LISTENER, SCRIPT_POLLER_REMOVE, SCRIPT_POLLER_WAIT,
         SCRIPT_CALLS
 };
 
@@ -63,6 +63,7 @@ struct script_model {
         int (*getsockopt)(void *arg, int fd, int level, int name, void *value, socklen_t *len);
         int (*setsockopt)(void *arg, int fd, int level, int name, const void *value, socklen_t len);
         int (*unsent)(void *arg, int fd);
+        int (*watch)(void *arg, int fd);
         int (*wait)(void *arg, struct poller_event *events, int max);
 };
 
@@ -72,7 +73,7 @@ struct script_model {
 struct script_fd {
         uint64_t key;
         int poller;             /* that it is registered with, plus 1; 0: none */
-        uint8_t listener, pipe, accepted, spared, lied;
+        uint8_t listener, quiet, pipe, accepted, spared, lied;
 };
 
 struct script {
