@@ -62,10 +62,15 @@ void sockopt_overlay(struct sockopt_set *set, const struct sockopt_set *over);
  *             that accept costs no system call: priority and quickack for
  *             TCP, rcvbuf and sndbuf for AF_UNIX
  *   CONNECT   on a server socket, before connect
+ *   SECOND    on a server socket, before it is written to for the second time, or with more than one segment:
+ *             nodelay, since the first segment of a connection goes out at once whatever it is (a test pins that)
  *   LATER     on a server socket that has lived for a while: what only matters
  *             to a connection that idles (keepalive, user-timeout), so that short sessions need not pay
  */
-enum sockopt_stage { SOCKOPT_LISTENER, SOCKOPT_ACCEPTED, SOCKOPT_CONNECT, SOCKOPT_LATER };
+enum sockopt_stage { SOCKOPT_LISTENER, SOCKOPT_ACCEPTED, SOCKOPT_CONNECT, SOCKOPT_SECOND, SOCKOPT_LATER };
+
+/* So many bytes are one segment on any path. */
+#define SOCKOPT_SEGMENT 512
 
 /*
  * Applies to fd what the stage asks.  Options that AF_UNIX does not have are

@@ -135,10 +135,11 @@ enum life_event connect_start(struct env *env, struct session *session) {
         if (fd < 0)
                 return connect_no_socket(env, session, -fd);
         session->fd[SESSION_SERVER] = fd;
-        session->sockets &= (uint8_t)~SESSION_WATCHED(SESSION_SERVER);
-        if (family == AF_UNIX)
+        session->sockets &= (uint8_t)~(SESSION_WATCHED(SESSION_SERVER) | SESSION_SECOND);
+        if (family == AF_UNIX) {
                 session->flags |= SESSION_UNIX(SESSION_SERVER);
-        else
+                session->sockets |= SESSION_SECOND;
+        } else
                 session->flags &= (uint8_t)~SESSION_UNIX(SESSION_SERVER);
 
         if (sockopt_any(family, &server->sockopts, SOCKOPT_CONNECT)) {
@@ -160,6 +161,21 @@ enum life_event connect_start(struct env *env, struct session *session) {
                         return connect_failed(env, session, -r);
         }
         return connect_try(env, session, address);
+}
+
+void connect_options(struct env *env, struct session *session, enum sockopt_stage stage) {
+        const struct conf_server *server = env_server(env, session)->conf;
+        int family = session->flags & SESSION_UNIX(SESSION_SERVER) ? AF_UNIX : AF_INET, r;
+        enum sockopt_id failed;
+
+        r = sockopt_apply(session->fd[SESSION_SERVER], family, &server->sockopts, stage, &failed);
+        if (r < 0 && !(session->flags & (SESSION_LOST(SESSION_CLIENT) | SESSION_LOST(SESSION_SERVER)))) {
+                struct log_context context = { .backend = env_backend(env, session)->conf->name,
+                                               .server = server->name, .session = session->id };
+
+                log_warning(env->log, &context, "cannot set socket option %s on the server's connection: %s",
+                            sockopt_spec(failed)->name, strerror(-r));
+        }
 }
 
 enum life_event connect_again(struct env *env, struct session *session) {

@@ -2,6 +2,7 @@
 #ifndef SPLICED_SESSION_CONNECT_H
 #define SPLICED_SESSION_CONNECT_H
 
+#include "net/sockopt.h"
 #include "session/env.h"
 
 /* Connecting to the server that was picked. */
@@ -27,6 +28,9 @@ enum life_event connect_event(struct env *env, struct session *session, uint32_t
 
 /* The attempt took too long.  Returns LIFE_FAILED. */
 enum life_event connect_timeout(struct env *env, struct session *session);
+
+/* Gives a connected server socket a later stage's options.  One that is refused is told, and the session goes on. */
+void connect_options(struct env *env, struct session *session, enum sockopt_stage stage);
 
 /* Lets go of the server that failed and picks the next.  Returns as pick_server(). */
 enum life_event connect_next(struct env *env, struct session *session);

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 #include "session/deadline.h"
 
-#include <errno.h>
-#include <string.h>
-
 #include "net/sockopt.h"
 #include "session/access.h"
 #include "session/close.h"
@@ -102,23 +99,6 @@ void deadline_arm(struct env *env, struct session *session) {
                 wheel_arm(&env->loop.wheel, node, nearest.when);
 }
 
-/* Keepalive and the like: a failure is told, but a session that works goes on. */
-static void deadline_late_options(struct env *env, struct session *session) {
-        const struct conf_server *server = env_server(env, session)->conf;
-        enum sockopt_id failed;
-        int family = session->flags & SESSION_UNIX(SESSION_SERVER) ? AF_UNIX : AF_INET, r;
-
-        session->flags |= SESSION_LATE_OPTIONS;
-        r = sockopt_apply(session->fd[SESSION_SERVER], family, &server->sockopts, SOCKOPT_LATER, &failed);
-        if (r < 0 && !(session->flags & (SESSION_LOST(SESSION_CLIENT) | SESSION_LOST(SESSION_SERVER)))) {
-                struct log_context context = { .backend = env_backend(env, session)->conf->name,
-                                               .server = server->name, .session = session->id };
-
-                log_warning(env->log, &context, "cannot set socket option %s on the server's connection: %s",
-                            sockopt_spec(failed)->name, strerror(-r));
-        }
-}
-
 static enum life_event deadline_kill(struct session *session, unsigned end) {
         /* Who waits because connects failed is told of the last. */
         session_note_end(session, end, end == ACCESS_QUEUE_TIMEOUT ? session->error : 0);
@@ -163,7 +143,8 @@ enum life_event deadline_expire(struct env *env, struct session *session) {
                 case DEADLINE_UNTIL:
                         return session->state == LIFE_CLOSING ? close_look(env, session) : LIFE_DUE;
                 case DEADLINE_LATE_OPTIONS:
-                        deadline_late_options(env, session);
+                        session->flags |= SESSION_LATE_OPTIONS;
+                        connect_options(env, session, SOCKOPT_LATER);
                         break;
                 case DEADLINE_TOKENS:
                         return deadline_tokens(env, session);

@@ -8,6 +8,7 @@
 #include "net/sys.h"
 #include "session/access.h"
 #include "session/close.h"
+#include "session/connect.h"
 #include "session/counters.h"
 #include "session/deadline.h"
 #include "session/observe.h"
@@ -158,6 +159,16 @@ static ssize_t relay_recv(struct env *env, struct session *session, unsigned sid
         return n;
 }
 
+/* Before n bytes go to the other side: what the server's socket need not have for a single segment. */
+static void relay_prepare(struct env *env, struct session *session, unsigned side, size_t n) {
+        if (side != SESSION_CLIENT || (session->sockets & SESSION_SECOND))
+                return;
+        if (!session->direction[side].bytes && !session->greeting && n <= SOCKOPT_SEGMENT)
+                return;
+        session->sockets |= SESSION_SECOND;
+        connect_options(env, session, SOCKOPT_SECOND);
+}
+
 /*
  * Puts what the other side did not take into a pipe: the one that bulk mode left, or the spare that
  * relay_copy() made sure to have.  One that did not take it all is nobody's any more.
@@ -196,6 +207,7 @@ static enum life_event relay_peek(struct env *env, struct session *session, unsi
                 relay_read_nothing(env, session, side, n);
                 return LIFE_NOTHING;
         }
+        relay_prepare(env, session, side, (size_t)n);
         session_busy(session, 1);
         sent = sys_send(session->fd[!side], env->scratch, (size_t)n, 0);
         for (ssize_t left = sent; left > 0; left -= consumed) {
@@ -242,6 +254,7 @@ static enum life_event relay_copy(struct env *env, struct session *session, unsi
                 session_busy(session, 0);
                 return LIFE_NOTHING;
         }
+        relay_prepare(env, session, side, (size_t)n);
         sent = sys_send(session->fd[!side], env->scratch, (size_t)n, 0);
         if (sent < 0 && sent != -EAGAIN) {
                 relay_lost(env, session, !side, (int)-sent);
@@ -294,9 +307,11 @@ static enum life_event relay_splice(struct env *env, struct session *session, un
 
 static enum life_event relay_flush(struct env *env, struct session *session, unsigned side) {
         struct direction *direction = &session->direction[side];
-        ssize_t n = sys_splice(relay_pipe_end(env, direction, 0), session->fd[!side], direction->piped);
+        ssize_t n;
         int r;
 
+        relay_prepare(env, session, side, direction->piped);
+        n = sys_splice(relay_pipe_end(env, direction, 0), session->fd[!side], direction->piped);
         if (n > 0)
                 direction_flushed(direction, (size_t)n, env->loop.now_ms);
         else if (n == -EAGAIN) {

@@ -25,6 +25,7 @@ enum session_side { SESSION_CLIENT, SESSION_SERVER, SESSION_SIDES };
 
 /* What session.sockets holds. */
 #define SESSION_WATCHED(side) (1u << (side))    /* the poller tells when that side can be written to */
+#define SESSION_SECOND 4u                       /* the server socket has its SOCKOPT_SECOND options, or needs none */
 
 #define SESSION_NO_SERVER UINT16_MAX
 #define SESSION_NO_BACKEND UINT16_MAX   /* before the preface has said which, in a frontend without a default */
@@ -65,7 +66,7 @@ struct session {
         uint8_t stage;                  /* enum preface_stage: what of the preface is done */
         uint8_t greeting;               /* version of the PROXY header that the server is to get; 0: none */
         uint8_t waits;                  /* it is in its backend's queue, since phase_ms */
-        uint8_t sockets;                /* SESSION_WATCHED() */
+        uint8_t sockets;                /* SESSION_WATCHED(), SESSION_SECOND */
         int64_t paid_ns[SESSION_SIDES]; /* upload-rate, download-rate: a token bucket, by the side that is read */
         int64_t began_us;               /* when its last connect began, CLOCK_MONOTONIC */
 } __attribute__((aligned(64)));

@@ -590,6 +590,7 @@ static int slots_ghost_servers(struct env_shared *shared) {
                 if (!ghost)
                         return -ENOMEM;
                 *ghost = (struct conf_server){ .name = records[i].name, .text = records[i].text };
+                sockopt_defaults(&ghost->sockopts);
                 shared->servers[i].conf = ghost;
                 shared->servers[i].ghost = ghost;
         }

@@ -6,10 +6,12 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -193,7 +195,7 @@ static void set_and_read(int family) {
                 if (!testable(id)) {
                         continue;
                 }
-                /* CONNECT and LATER part the options of a server socket between them. */
+                /* CONNECT, SECOND and LATER part the options of a server socket between them. */
                 for (int stage = SOCKOPT_LISTENER; stage <= SOCKOPT_LATER; ++stage) {
                         if (stage == SOCKOPT_ACCEPTED || !sockopt_any(family, &set, (enum sockopt_stage)stage)) {
                                 continue;
@@ -211,6 +213,7 @@ static void set_and_read(int family) {
                         close(fd);
                 }
                 assert_int_equal(sockopt_any(family, &set, SOCKOPT_CONNECT) +
+                                 sockopt_any(family, &set, SOCKOPT_SECOND) +
                                  sockopt_any(family, &set, SOCKOPT_LATER), 1);
         }
 }
@@ -239,7 +242,7 @@ static void test_set_and_read_unix(void **state) {
         /* Options of TCP are skipped, not tried: as many would fail. */
         for (int stage = SOCKOPT_LISTENER; stage <= SOCKOPT_LATER; ++stage) {
                 apply(fd, AF_UNIX, &all, (enum sockopt_stage)stage);
-                assert_int_equal(sockopt_any(AF_UNIX, &all, (enum sockopt_stage)stage), stage != SOCKOPT_LATER);
+                assert_int_equal(sockopt_any(AF_UNIX, &all, (enum sockopt_stage)stage), stage < SOCKOPT_SECOND);
         }
         for (unsigned i = 0; i < SOCKOPT_N; ++i) {
                 enum sockopt_id id = (enum sockopt_id)i;
@@ -407,9 +410,36 @@ static void test_failure_names_the_option(void **state) {
         close(fd);
 
         set = one(SOCKOPT_NODELAY);
-        assert_int_equal(sockopt_apply(-1, AF_INET, &set, SOCKOPT_CONNECT, &failed), -EBADF);
+        assert_int_equal(sockopt_apply(-1, AF_INET, &set, SOCKOPT_SECOND, &failed), -EBADF);
         assert_int_equal(failed, SOCKOPT_NODELAY);
         assert_int_equal(sockopt_read(-1, AF_INET, SOCKOPT_NODELAY, &set), -EBADF);
+}
+
+/* The first segment of a connection goes out at once, nodelay or not: SECOND relies on it. */
+static void test_first_segment(void **state) {
+        struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        socklen_t len = sizeof(in);
+        char segment[SOCKOPT_SEGMENT] = "";
+        int listener = socket(AF_INET, SOCK_STREAM, 0), on = 1, unsent;
+
+        (void)state;
+        assert_int_equal(bind(listener, (struct sockaddr *)&in, sizeof(in)), 0);
+        assert_int_equal(listen(listener, 2), 0);
+        assert_int_equal(getsockname(listener, (struct sockaddr *)&in, &len), 0);
+        /* Corked, it stays: so the question is the right one. */
+        for (int cork = 0; cork < 2; ++cork) {
+                int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+                assert_int_equal(connect(fd, (struct sockaddr *)&in, sizeof(in)), 0);
+                if (cork) {
+                        assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_CORK, &on, sizeof(on)), 0);
+                }
+                assert_int_equal(send(fd, segment, sizeof(segment), 0), sizeof(segment));
+                assert_int_equal(ioctl(fd, SIOCOUTQNSD, &unsent), 0);
+                assert_int_equal(unsent, cork ? sizeof(segment) : 0);
+                close(fd);
+        }
+        close(listener);
 }
 
 static void test_defaults_and_overlay(void **state) {
@@ -419,9 +449,10 @@ static void test_defaults_and_overlay(void **state) {
         sockopt_defaults(&set);
         assert_int_equal(set.set, BIT(SOCKOPT_NODELAY) | BIT(SOCKOPT_KEEPALIVE) | BIT(SOCKOPT_KEEPALIVE_IDLE) |
                          BIT(SOCKOPT_KEEPALIVE_INTERVAL) | BIT(SOCKOPT_KEEPALIVE_COUNT));
-        /* With the defaults, accepting costs no call and connecting costs one. */
+        /* With the defaults, neither accepting nor connecting costs a call. */
         assert_false(sockopt_any(AF_INET, &set, SOCKOPT_ACCEPTED));
-        assert_true(sockopt_any(AF_INET, &set, SOCKOPT_CONNECT));
+        assert_false(sockopt_any(AF_INET, &set, SOCKOPT_CONNECT));
+        assert_true(sockopt_any(AF_INET, &set, SOCKOPT_SECOND));
         assert_true(sockopt_any(AF_INET, &set, SOCKOPT_LATER));
         assert_false(sockopt_any(AF_UNIX, &set, SOCKOPT_CONNECT));
         assert_false(sockopt_any(AF_UNIX, &set, SOCKOPT_LISTENER));
@@ -481,6 +512,7 @@ int main(void) {
                 cmocka_unit_test(test_priority_beside_tos),
                 cmocka_unit_test(test_off),
                 cmocka_unit_test(test_failure_names_the_option),
+                cmocka_unit_test(test_first_segment),
                 cmocka_unit_test(test_defaults_and_overlay),
                 cmocka_unit_test(test_format),
         };
