@@ -17,6 +17,7 @@ static void wheel_insert(struct wheel *wheel, uint32_t index) {
         int64_t when = node->when < wheel->now ? wheel->now : node->when;
         uint64_t distance = (uint64_t)when ^ (uint64_t)wheel->now;
         unsigned ring = distance ? (63 - (unsigned)__builtin_clzll(distance)) / WHEEL_BITS : 0;
+        int64_t start;
         unsigned slot;
         uint32_t *head;
 
@@ -27,9 +28,15 @@ static void wheel_insert(struct wheel *wheel, uint32_t index) {
                 ring = WHEEL_RINGS - 1;
                 turn = (uint64_t)wheel->now >> (WHEEL_BITS * ring);
                 ahead = ((uint64_t)when >> (WHEEL_BITS * ring)) - turn;
-                slot = (unsigned)((turn + (ahead < WHEEL_SLOTS ? ahead : WHEEL_SLOTS - 1)) % WHEEL_SLOTS);
-        } else
+                turn += ahead < WHEEL_SLOTS ? ahead : WHEEL_SLOTS - 1;
+                slot = turn % WHEEL_SLOTS;
+                start = (int64_t)(turn << (WHEEL_BITS * ring));
+        } else {
                 slot = (unsigned)((uint64_t)when >> (WHEEL_BITS * ring)) % WHEEL_SLOTS;
+                start = (int64_t)((uint64_t)when >> (WHEEL_BITS * ring) << (WHEEL_BITS * ring));
+        }
+        if (start < wheel->next)
+                wheel->next = start;
 
         head = &wheel->slots[ring][slot];
         node->slot = ring * WHEEL_SLOTS + slot + 1;
@@ -55,8 +62,10 @@ void wheel_cancel(struct wheel *wheel, uint32_t index) {
                 wheel->slots[ring][slot] = node->next;
         if (node->next != WHEEL_NONE)
                 wheel->nodes[node->next].prev = node->prev;
-        if (wheel->slots[ring][slot] == WHEEL_NONE)
+        if (wheel->slots[ring][slot] == WHEEL_NONE) {
                 wheel->occupied[ring] &= ~(UINT64_C(1) << slot);
+                wheel->next = 0;
+        }
         node->slot = 0;
 }
 
@@ -70,8 +79,7 @@ int64_t wheel_when(const struct wheel *wheel, uint32_t index) {
         return wheel->nodes[index].slot ? wheel->nodes[index].when : INT64_MAX;
 }
 
-/* The time at which the nearest occupied slot starts, or INT64_MAX. */
-static int64_t wheel_next(const struct wheel *wheel) {
+static int64_t wheel_search(const struct wheel *wheel) {
         int64_t next = INT64_MAX;
 
         for (int ring = 0; ring < WHEEL_RINGS; ring++) {
@@ -94,8 +102,16 @@ static int64_t wheel_next(const struct wheel *wheel) {
         return next;
 }
 
+/* The time at which the nearest occupied slot starts, or INT64_MAX.  Most rounds change nothing about it. */
+static int64_t wheel_next(struct wheel *wheel) {
+        if (!wheel->next)
+                wheel->next = wheel_search(wheel);
+        return wheel->next;
+}
+
 /* Moves what waits in the coarse slots that begin at wheel->now to finer rings. */
 static void wheel_cascade(struct wheel *wheel) {
+        wheel->next = 0;
         for (int ring = WHEEL_RINGS - 1; ring > 0; ring--) {
                 unsigned slot = (unsigned)((uint64_t)wheel->now >> (WHEEL_BITS * ring)) % WHEEL_SLOTS;
                 uint32_t index = wheel->slots[ring][slot];
@@ -133,7 +149,7 @@ uint32_t wheel_expire(struct wheel *wheel, int64_t now_ms) {
         }
 }
 
-int wheel_timeout(const struct wheel *wheel, int64_t now_ms) {
+int wheel_timeout(struct wheel *wheel, int64_t now_ms) {
         int64_t next = wheel_next(wheel);
 
         if (next == INT64_MAX)

@@ -28,6 +28,7 @@ struct wheel_node {
 struct wheel {
         struct wheel_node *nodes;       /* borrowed */
         int64_t now;                    /* all that was due before this has been given out */
+        int64_t next;                   /* where the nearest occupied slot starts, or INT64_MAX; 0: to be looked for */
         uint64_t occupied[WHEEL_RINGS];
         uint32_t slots[WHEEL_RINGS][WHEEL_SLOTS];       /* first node, or WHEEL_NONE */
 };
@@ -52,6 +53,6 @@ int64_t wheel_when(const struct wheel *wheel, uint32_t node);
 uint32_t wheel_expire(struct wheel *wheel, int64_t now_ms);
 
 /* Milliseconds until wheel_expire() has something to do (perhaps only to move timers): 0 at once, -1 never. */
-int wheel_timeout(const struct wheel *wheel, int64_t now_ms);
+int wheel_timeout(struct wheel *wheel, int64_t now_ms);
 
 #endif

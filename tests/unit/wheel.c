@@ -99,7 +99,7 @@ static unsigned bench_jump(struct bench *bench, int64_t now) {
 }
 
 /* A wait as long as wheel_timeout() says never sleeps past a timer. */
-static void bench_check_timeout(const struct bench *bench) {
+static void bench_check_timeout(struct bench *bench) {
         int64_t earliest = bench_earliest(bench);
         int timeout = wheel_timeout(&bench->wheel, bench->now);
 
