@@ -40,7 +40,8 @@ def build(source, directory, log_dir, *others):
         [ -e Makefile ] || "$1/configure" >>"$3" 2>&1 || exit 1
         log=$3
         shift 3
-        exec make -j"$(cpus)" spliced "$@" >>"$log" 2>&1
+        make -j"$(cpus)" >>"$log" 2>&1 || exit 1
+        [ $# -eq 0 ] || exec make -j"$(cpus)" "$@" >>"$log" 2>&1
     """
     if shell(script, str(source), str(directory), str(log), *others, log_dir=log_dir):
         said = log.read_text(errors="replace").splitlines()[-20:] if log.exists() else []

@@ -147,11 +147,14 @@ class SocketProxyd(ForEachRoute):
 
 
 class Pen(ForEachRoute):
-    """pen, without its table of clients (-r); its servers are TCP alone."""
+    """pen, without its table of clients (-r).
+
+    Its servers are TCP alone, and when an AF_UNIX client hangs up it leaves unread what that has sent, and ends.
+    """
 
     package = "pen"
     balances = single = True
-    pairs = [pair for pair in PAIRS if pair[1] == "tcp"]
+    pairs = PAIRS[:1]
 
     def __init__(self, name, title):
         super().__init__(name, title, shutil.which("pen") or "/usr/bin/pen")
@@ -162,11 +165,8 @@ class Pen(ForEachRoute):
         return "pen " + (done.stdout or "of an unknown version")  # it does not tell its own
 
     def route_command(self, route):
-        address = self.address(route).removeprefix("unix:")
-        if route.client == "unix":
-            (self.directory / address).unlink(missing_ok=True)
         return [self.binary, "-f", "-r", "-x", str(connections()), "-q", str(BACKLOG), "-m", "64", "-O", "tcp_nodelay",
-                "-O", "pending_max 1000", address, *self.servers(route)]
+                "-O", "pending_max 1000", self.address(route), *self.servers(route)]
 
 
 class Socat(ForEachRoute):
