@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -17,6 +18,29 @@
                 while (sys_result_ < 0 && errno == EINTR);                                                             \
                 sys_result_ < 0 ? -errno : sys_result_;                                                                \
         })
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#define SYS_WATCHED 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SYS_WATCHED 1
+#endif
+
+/*
+ * The calls of a message go to the kernel directly: libc's are points of cancellation, which in a program with
+ * threads costs each two atomic operations, and here nobody cancels a thread.  Sanitizers look at libc's.
+ */
+#ifdef SYS_WATCHED
+#define SYS_RECV(fd, buf, len, flags) recv(fd, buf, len, flags)
+#define SYS_RECVMSG(fd, message, flags) recvmsg(fd, message, flags)
+#define SYS_SEND(fd, buf, len, flags) send(fd, buf, len, flags)
+#else
+#define SYS_RECV(fd, buf, len, flags) syscall(SYS_recvfrom, fd, buf, len, flags, NULL, NULL)
+#define SYS_RECVMSG(fd, message, flags) syscall(SYS_recvmsg, fd, message, flags)
+#define SYS_SEND(fd, buf, len, flags) syscall(SYS_sendto, fd, buf, len, flags, NULL, 0L)
+#endif
 
 int sys_accept(int fd, struct sockaddr *sa, socklen_t *len) {
         return (int)SYS_RETRY(accept4(fd, sa, len, SOCK_NONBLOCK | SOCK_CLOEXEC));
@@ -61,15 +85,15 @@ int sys_setsockopt(int fd, int level, int name, const void *value, socklen_t len
 }
 
 ssize_t sys_recv(int fd, void *buf, size_t len, int flags) {
-        return SYS_RETRY(recv(fd, buf, len, flags | MSG_DONTWAIT));
+        return SYS_RETRY(SYS_RECV(fd, buf, len, flags | MSG_DONTWAIT));
 }
 
 ssize_t sys_recvmsg(int fd, struct msghdr *message, int flags) {
-        return SYS_RETRY(recvmsg(fd, message, flags | MSG_DONTWAIT));
+        return SYS_RETRY(SYS_RECVMSG(fd, message, flags | MSG_DONTWAIT));
 }
 
 ssize_t sys_send(int fd, const void *buf, size_t len, int flags) {
-        return SYS_RETRY(send(fd, buf, len, flags | MSG_DONTWAIT | MSG_NOSIGNAL));
+        return SYS_RETRY(SYS_SEND(fd, buf, len, flags | MSG_DONTWAIT | MSG_NOSIGNAL));
 }
 
 ssize_t sys_read(int fd, void *buf, size_t len) {
