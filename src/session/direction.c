@@ -8,22 +8,6 @@ void direction_init(struct direction *direction, int64_t now_ms) {
         *direction = (struct direction){ .in_ms = now_ms, .out_ms = now_ms, .pipe = DIRECTION_NO_PIPE };
 }
 
-enum direction_op direction_next(const struct direction *direction) {
-        switch (direction->state) {
-        case DIRECTION_OPEN:
-        case DIRECTION_EOF:
-                if (direction->piped)
-                        return direction->out_ready ? DIRECTION_FLUSH : DIRECTION_WAIT;
-                if (!direction->in_ready || !direction->out_ready || direction->held)
-                        return DIRECTION_WAIT;
-                return direction->bulk ? DIRECTION_SPLICE : DIRECTION_COPY;
-        case DIRECTION_DRAINED:
-                return DIRECTION_FIN;
-        default:
-                return DIRECTION_END;
-        }
-}
-
 /* After EOF and the last byte: pass on the FIN, or fail where it was no FIN that ended the stream. */
 static void direction_drain(struct direction *direction) {
         if (direction->state == DIRECTION_EOF && !direction->piped)
@@ -121,10 +105,6 @@ void direction_lose(struct direction *direction) {
                 direction->in_ready = 1;
         else if (direction->state == DIRECTION_DRAINED)
                 direction->state = DIRECTION_FAILED;
-}
-
-int direction_ended(const struct direction *direction) {
-        return direction->state == DIRECTION_SHUT || direction->state == DIRECTION_FAILED;
 }
 
 int direction_sane(const struct direction *direction) {

@@ -59,8 +59,22 @@ struct direction {
 /* An open direction without a pipe, both sides perhaps ready. */
 void direction_init(struct direction *direction, int64_t now_ms);
 
-/* What to do next. */
-enum direction_op direction_next(const struct direction *direction);
+/* What to do next.  Here, as every event asks it several times. */
+static inline enum direction_op direction_next(const struct direction *direction) {
+        switch (direction->state) {
+        case DIRECTION_OPEN:
+        case DIRECTION_EOF:
+                if (direction->piped)
+                        return direction->out_ready ? DIRECTION_FLUSH : DIRECTION_WAIT;
+                if (!direction->in_ready || !direction->out_ready || direction->held)
+                        return DIRECTION_WAIT;
+                return direction->bulk ? DIRECTION_SPLICE : DIRECTION_COPY;
+        case DIRECTION_DRAINED:
+                return DIRECTION_FIN;
+        default:
+                return DIRECTION_END;
+        }
+}
 
 /* recv took n bytes of the `asked` for (n > 0), `sent` of them were taken by out, the rest is in the pipe. */
 void direction_copied(struct direction *direction, size_t asked, size_t n, size_t sent, int64_t now_ms);
@@ -101,7 +115,9 @@ void direction_fail(struct direction *direction);
 void direction_lose(struct direction *direction);
 
 /* SHUT or FAILED. */
-int direction_ended(const struct direction *direction);
+static inline int direction_ended(const struct direction *direction) {
+        return direction->state == DIRECTION_SHUT || direction->state == DIRECTION_FAILED;
+}
 
 /* Whether the invariants hold. */
 int direction_sane(const struct direction *direction);

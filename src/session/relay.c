@@ -139,7 +139,9 @@ static void relay_read_nothing(struct env *env, struct session *session, unsigne
                         observe_succeeded(env, session);
         }
         direction_eof(direction, env->loop.now_ms);
-        deadline_arm(env, session);
+        /* Where nothing is left to deliver, the FIN is passed on next, and that arms. */
+        if (direction->state == DIRECTION_EOF)
+                deadline_arm(env, session);
 }
 
 /*
@@ -350,7 +352,9 @@ static enum life_event relay_fin(struct env *env, struct session *session, unsig
                 relay_lost(env, session, !side, -r);
         else
                 direction_shut(&session->direction[side]);
-        deadline_arm(env, session);
+        /* A session that has ended waits for nothing. */
+        if (!direction_ended(&session->direction[!side]))
+                deadline_arm(env, session);
         return LIFE_NOTHING;
 }
 
@@ -393,6 +397,12 @@ static enum life_event relay_read(struct env *env, struct session *session, unsi
                 session->paid_ns[side] = bucket_take(limit, session->paid_ns[side],
                                                      direction->bytes - before + direction->piped, now_ns);
         return event;
+}
+
+static int relay_has_work(const struct direction *direction) {
+        enum direction_op op = direction_next(direction);
+
+        return op != DIRECTION_WAIT && op != DIRECTION_END;
 }
 
 /* One direction, until it has to wait or its budget is spent (*spent is set then). */
@@ -443,22 +453,16 @@ static int relay_cut(const struct env *env, struct session *session) {
         return up->state == DIRECTION_SHUT || down->state == DIRECTION_SHUT;
 }
 
-static int relay_has_work(const struct direction *direction) {
-        enum direction_op op = direction_next(direction);
-
-        return op != DIRECTION_WAIT && op != DIRECTION_END;
-}
-
 enum life_event relay_move(struct env *env, struct session *session) {
         const struct direction *up = &session->direction[SESSION_CLIENT], *down = &session->direction[SESSION_SERVER];
-        enum life_event event;
+        enum life_event event = LIFE_NOTHING;
         int spent = 0;
 
         if (up->held | down->held)
                 relay_release(env, session);
-        event = relay_direction(env, session, SESSION_CLIENT, &spent);
-        if (event == LIFE_NOTHING)
-                event = relay_direction(env, session, SESSION_SERVER, &spent);
+        for (unsigned side = 0; side < SESSION_SIDES && event == LIFE_NOTHING; side++)
+                if (relay_has_work(&session->direction[side]) || session->direction[side].pipe != DIRECTION_NO_PIPE)
+                        event = relay_direction(env, session, side, &spent);
         if (event != LIFE_NOTHING)
                 return event;
         if (direction_ended(up) && direction_ended(down))
