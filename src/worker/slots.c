@@ -283,14 +283,19 @@ void slots_update(const struct arena *arena, const struct conf *now, const struc
         }
 }
 
-/* Finds the used slot with that name, or takes a free one and zeroes it and its counters. */
-#define SLOTS_NAMED(arena, slab, type, name_, clear)                                                                   \
+/*
+ * Finds the used slot with that name, or takes a free one and zeroes it and its counters.  In a config that is taken up
+ * again the number of a thing mostly is that of its slot: `start`, where the search begins.
+ */
+#define SLOTS_NAMED(arena, slab, type, name_, start, clear)                                                            \
         ({                                                                                                             \
                 type *records_ = arena_slab((arena), (slab));                                                          \
-                uint32_t slot_ = ARENA_NONE;                                                                           \
-                for (uint32_t i_ = 0; i_ < (arena)->head->extents[slab].used && slot_ == ARENA_NONE; i_++)             \
-                        if (records_[i_].used && strcmp(records_[i_].name, (name_)) == 0)                              \
-                                slot_ = i_;                                                                            \
+                uint32_t used_ = (arena)->head->extents[slab].used, slot_ = ARENA_NONE;                                \
+                for (uint32_t i_ = 0; i_ < used_ && slot_ == ARENA_NONE; i_++) {                                       \
+                        uint32_t at_ = (uint32_t)((start) + i_) % used_;                                               \
+                        if (records_[at_].used && strcmp(records_[at_].name, (name_)) == 0)                            \
+                                slot_ = at_;                                                                           \
+                }                                                                                                      \
                 if (slot_ == ARENA_NONE) {                                                                             \
                         slot_ = slots_free((arena), (slab));                                                           \
                         if (slot_ != ARENA_NONE) {                                                                     \
@@ -410,6 +415,7 @@ static void slots_server_health(struct server_record *record, const struct conf_
 static int slots_backend(struct env_shared *shared, struct slots_index *index, const struct conf_backend *conf,
                          uint16_t *slot_out) {
         uint32_t slot = SLOTS_NAMED(shared->arena, ARENA_BACKENDS, struct env_backend_record, conf->name,
+                                    conf - shared->conf->backends,
                                     counters_clear_backend);
         struct env_backend_record *records = arena_slab(shared->arena, ARENA_BACKENDS);
         struct server_record *known = arena_slab(shared->arena, ARENA_SERVERS);
@@ -492,6 +498,7 @@ static int slots_instances(struct env_shared *shared) {
 
 static int slots_frontend(struct env_shared *shared, const struct conf_frontend *conf, const uint16_t *backends) {
         uint32_t slot = SLOTS_NAMED(shared->arena, ARENA_FRONTENDS, struct env_frontend_record, conf->name,
+                                    conf - shared->conf->frontends,
                                     counters_clear_frontend);
         struct env_frontend_record *records = arena_slab(shared->arena, ARENA_FRONTENDS);
         int r = 0;
