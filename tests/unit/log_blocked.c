@@ -28,14 +28,19 @@ ssize_t send(int fd, const void *bytes, size_t len, int flags) {
         return -1;
 }
 
-static void daemon_start(void) {
+/* At its path, which the log's thread may be reading. */
+static void daemon_bind(void) {
         struct sockaddr_un name = { .sun_family = AF_UNIX };
 
-        snprintf(daemon_.path, sizeof(daemon_.path), "%s/daemon", fixture.dir);
         unlink(daemon_.path);
         daemon_.fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
         snprintf(name.sun_path, sizeof(name.sun_path), "%s", daemon_.path);
         assert_int_equal(bind(daemon_.fd, (struct sockaddr *)&name, sizeof(name)), 0);
+}
+
+static void daemon_start(void) {
+        snprintf(daemon_.path, sizeof(daemon_.path), "%s/daemon", fixture.dir);
+        daemon_bind();
 }
 
 static void daemon_stop(void) {
@@ -85,7 +90,7 @@ static void test_syslog(void **state) {
         log_info(log, NULL, "lost");
         while (log_dropped(log) < 1)
                 usleep(1000);
-        daemon_start();
+        daemon_bind();
         log_info(log, NULL, "found");
         do
                 daemon_take(line, sizeof(line));
