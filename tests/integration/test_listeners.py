@@ -184,6 +184,7 @@ def _never_wrong():
     wanted = (0o604, 4321, 4322) if os.getuid() == 0 else (0o604, os.getuid(), os.getgid())
     for _ in range(5):
         running = proxy.Proxy(_config([(f"unix:{path}", keys)], directory), directory=directory, start=False)
+        said = len(running.log())
         running.start(ready=False)
         until = time.monotonic() + 10 * proxy.slowness()
         while time.monotonic() < until:
@@ -193,7 +194,7 @@ def _never_wrong():
                 continue
             tap.equal((stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid), wanted, "at first sight")
             break
-        running.wait_log(r"\bready\b")
+        running.wait_log(r"\bready\b", after=said)
         running.stop()
 
 
