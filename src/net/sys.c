@@ -108,6 +108,10 @@ ssize_t sys_splice(int from, int to, size_t len) {
         return SYS_RETRY(splice(from, NULL, to, NULL, len, SPLICE_F_MOVE | SPLICE_F_NONBLOCK));
 }
 
+ssize_t sys_tee(int from, int to, size_t len) {
+        return SYS_RETRY(tee(from, to, len, SPLICE_F_NONBLOCK));
+}
+
 int sys_pipe(int ends[2]) {
         return pipe2(ends, O_NONBLOCK | O_CLOEXEC) < 0 ? -errno : 0;
 }

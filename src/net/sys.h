@@ -32,6 +32,9 @@ ssize_t sys_write(int fd, const void *buf, size_t len);
 /* Both with SPLICE_F_MOVE | SPLICE_F_NONBLOCK. */
 ssize_t sys_splice(int from, int to, size_t len);
 
+/* tee(2) from one pipe to another, with SPLICE_F_NONBLOCK. */
+ssize_t sys_tee(int from, int to, size_t len);
+
 /* Fills ends[2]: read end, write end. */
 int sys_pipe(int ends[2]);
 

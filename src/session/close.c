@@ -16,6 +16,7 @@
 #include "session/header.h"
 #include "session/pick.h"
 #include "session/preface.h"
+#include "session/tap.h"
 
 #define CLOSE_LOOK_MAX_MS 20
 
@@ -162,6 +163,8 @@ static enum life_event close_release(struct env *env, struct session *session, i
 
         if (session->state == LIFE_QUEUED)
                 pick_leave(env, session);
+        if (env->taps)
+                tap_end(env, session);
         counters_ended(env, session);
         close_log(env, session);
         wheel_cancel(&env->loop.wheel, index);

@@ -17,6 +17,7 @@
 #include "net/listener.h"
 #include "session/session.h"
 #include "session/survey.h"
+#include "session/tap.h"
 
 /*
  * What the data path works with: one struct env a thread, and one struct
@@ -105,6 +106,7 @@ struct env_thread {
         _Atomic uint32_t sessions;
         _Atomic uint32_t mail;                  /* first session to be looked at, as index + 1: env_post() */
         _Atomic uint32_t resume;                /* listeners that stand still are to be taken up: env_resume() */
+        _Atomic uint32_t taps;                  /* to be looked at, a bit each: tap_wake() */
         uint64_t *own;                          /* sessions that it has taken up: a bit each, by index */
         struct survey_row *rows;                /* what the last survey saw of this thread's sessions: survey.h */
         uint32_t n_rows;
@@ -133,6 +135,7 @@ struct env_shared {
         struct env_listener *listeners;
         struct env_thread *threads;
         struct survey survey;
+        struct tap taps[TAP_MAX];
         pthread_mutex_t listen_lock;            /* while listeners are closed, or looked at by the admin */
         struct loop_links *links;               /* nodes: sessions, then ENV_NODES for each thread */
         struct wheel_node *timers;
@@ -167,6 +170,7 @@ struct env {
         uint32_t surveyed;                      /* and sessions from this one on have not been looked at */
         int accepting;                          /* cleared when listeners close for good */
         uint32_t unsure;                        /* this many sessions are */
+        uint32_t taps;                          /* that copy bytes of its sessions, a bit each */
         struct addr address;                    /* of the server that was picked last */
         struct log_limit accept_limit;          /* lines about accept that failed */
         struct log_limit socket_limit;          /* lines about sockets to servers that could not be made */

@@ -12,6 +12,7 @@
 #include "session/counters.h"
 #include "session/deadline.h"
 #include "session/observe.h"
+#include "session/tap.h"
 
 /* What one direction may do before others have their turn. */
 #define RELAY_BUDGET (1024u * 1024u)    /* bytes */
@@ -212,6 +213,8 @@ static enum life_event relay_peek(struct env *env, struct session *session, unsi
         relay_prepare(env, session, side, (size_t)n);
         session_busy(session, 1);
         sent = sys_send(session->fd[!side], env->scratch, (size_t)n, 0);
+        if (env->taps && sent > 0)
+                tap_copy(env, session, side, env->scratch, (size_t)sent);
         for (ssize_t left = sent; left > 0; left -= consumed) {
                 consumed = sys_recv(session->fd[side], env->scratch, (size_t)left, 0);
                 if (consumed <= 0)
@@ -273,6 +276,8 @@ static enum life_event relay_copy(struct env *env, struct session *session, unsi
                         return relay_broken(session, -r);
         }
         session_busy(session, 0);
+        if (env->taps)
+                tap_copy(env, session, side, env->scratch, (size_t)n);
         direction_copied(direction, asked, (size_t)n, (size_t)sent, env->loop.now_ms);
         return LIFE_NOTHING;
 }
@@ -294,9 +299,11 @@ static enum life_event relay_splice(struct env *env, struct session *session, un
         }
         asked = env->shared->pipes.records[direction->pipe].size;
         n = sys_splice(session->fd[side], relay_pipe_end(env, direction, 1), asked < most ? asked : most);
-        if (n > 0)
+        if (n > 0) {
                 direction_filled(direction, (size_t)n, env->loop.now_ms);
-        else if (n == -EAGAIN)
+                if (env->taps)
+                        tap_tee(env, session, side, (size_t)n);
+        } else if (n == -EAGAIN)
                 direction_splice_empty(direction);
         else if (n == 0 || n == -EINVAL)
                 /* The end, or a mark of urgent data that looks like it, or nothing that can be spliced: recv tells. */
@@ -493,6 +500,9 @@ enum life_event relay_start(struct env *env, struct session *session) {
         /* Both can take bytes, or will say that they cannot; whether they have some, an event says, or trying. */
         up->out_ready = down->out_ready = 1;
         up->in_ready = 1;
+        /* What was looked at in vain before. */
+        if (env->taps)
+                tap_tee(env, session, SESSION_CLIENT, up->piped);
         deadline_arm(env, session);
         return relay_move(env, session);
 }

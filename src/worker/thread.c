@@ -49,6 +49,7 @@ static void thread_on_wake(void *owner) {
 
         env_read_mail(env);
         survey_wake(env);
+        tap_wake(env);
         if (atomic_exchange(&env->shared->threads[env->thread].resume, 0))
                 accept_resume(env);
 }

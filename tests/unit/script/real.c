@@ -18,6 +18,7 @@
 #define sys_read real_read
 #define sys_write real_write
 #define sys_splice real_splice
+#define sys_tee real_tee
 #define sys_pipe real_pipe
 #define sys_pipe_resize real_pipe_resize
 #define sys_pipe_size real_pipe_size

@@ -23,6 +23,7 @@ __typeof__(sys_send) real_send;
 __typeof__(sys_read) real_read;
 __typeof__(sys_write) real_write;
 __typeof__(sys_splice) real_splice;
+__typeof__(sys_tee) real_tee;
 __typeof__(sys_pipe) real_pipe;
 __typeof__(sys_pipe_resize) real_pipe_resize;
 __typeof__(sys_pipe_size) real_pipe_size;

@@ -32,6 +32,7 @@ static void rig_on_expire(void *owner, uint32_t node) {
 
 static void rig_on_wake(void *owner) {
         env_read_mail(owner);
+        tap_wake(owner);
 }
 
 static const struct loop_handlers rig_handlers = {

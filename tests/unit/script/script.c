@@ -16,7 +16,8 @@ static const char *const script_names[SCRIPT_CALLS] = {
         [SCRIPT_GETSOCKNAME] = "getsockname", [SCRIPT_GETPEERNAME] = "getpeername",
         [SCRIPT_SETSOCKOPT] = "setsockopt", [SCRIPT_LINGER] = "setsockopt(SO_LINGER)", [SCRIPT_RECV] = "recv",
         [SCRIPT_RECVMSG] = "recvmsg", [SCRIPT_SEND] = "send", [SCRIPT_READ] = "read", [SCRIPT_WRITE] = "write",
-        [SCRIPT_SPLICE_IN] = "splice to a pipe", [SCRIPT_SPLICE_OUT] = "splice from a pipe", [SCRIPT_PIPE] = "pipe",
+        [SCRIPT_SPLICE_IN] = "splice to a pipe", [SCRIPT_SPLICE_OUT] = "splice from a pipe",
+        [SCRIPT_TEE] = "tee", [SCRIPT_PIPE] = "pipe",
         [SCRIPT_PIPE_RESIZE] = "F_SETPIPE_SZ", [SCRIPT_PIPE_SIZE] = "F_GETPIPE_SZ", [SCRIPT_UNSENT] = "SIOCOUTQ",
         [SCRIPT_POLLER_NEW] = "epoll_create", [SCRIPT_POLLER_ADD] = "epoll_ctl(ADD)",
         [SCRIPT_POLLER_WATCH] = "epoll_ctl(MOD)",
@@ -234,6 +235,14 @@ ssize_t sys_splice(int from, int to, size_t len) {
                 return n;
         SCRIPT_MODEL(splice, from, to, len);
         return real_splice(from, to, len);
+}
+
+ssize_t sys_tee(int from, int to, size_t len) {
+        ssize_t n;
+
+        if (script_transfer(SCRIPT_TEE, from, to, &len, &n))
+                return n;
+        return real_tee(from, to, len);
 }
 
 int sys_pipe(int ends[2]) {
