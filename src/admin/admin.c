@@ -12,6 +12,7 @@
 
 #include "admin/api.h"
 #include "admin/http.h"
+#include "admin/onlook.h"
 #include "base/clock.h"
 
 #define ADMIN_NICE 10
@@ -32,6 +33,7 @@ struct admin {
 static void admin_last(struct admin *admin) {
         int64_t until = clock_now_ms() + ADMIN_LAST_MS;
 
+        onlook_stop(admin->api);
         http_news(admin->http);
         while (http_run(admin->http, -1, 1) && clock_now_ms() < until)
                 ;
@@ -46,6 +48,7 @@ static void *admin_main(void *arg) {
                 http_run(admin->http, admin->wake, -1);
                 control_clear(admin->wake);
                 http_news(admin->http);
+                onlook_tick(admin->api);
         }
         admin_last(admin);
         pthread_mutex_lock(&admin->lock);

@@ -15,6 +15,7 @@
  *   api.c      the routes
  *   view.c     what there is to see, as JSON; metrics.c as Prometheus wants it; page.c as a page
  *   change.c   what can be changed
+ *   onlook.c   what passes in a session, to those who look on; each has a thread of its own
  */
 
 extern const struct worker_admin admin_worker;

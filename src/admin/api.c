@@ -8,6 +8,7 @@
 
 #include "admin/change.h"
 #include "admin/metrics.h"
+#include "admin/onlook.h"
 #include "admin/page.h"
 #include "admin/view.h"
 #include "base/clock.h"
@@ -97,6 +98,10 @@ static int api_sessions(struct http_request *request, char *const arguments[API_
         return view_sessions(request);
 }
 
+static int api_tap(struct http_request *request, char *const arguments[API_ARGUMENTS]) {
+        return onlook_serve(request, arguments[0]);
+}
+
 static int api_kill_one(struct http_request *request, char *const arguments[API_ARGUMENTS]) {
         return change_kill(request, arguments[0]);
 }
@@ -133,6 +138,7 @@ static const struct api_route api_routes[] = {
         { "GET", "/v1/backends", API_PUBLIC, api_backends },
         { "GET", "/v1/listeners", 0, api_listeners },
         { "GET", "/v1/sessions", 0, api_sessions },
+        { "GET", "/v1/sessions/*/tap", 0, api_tap },
         { "GET", "/v1/config", 0, api_config },
         { "GET", "/v1/ready", 0, api_ready },
         { "PATCH", "/v1/frontends/*", 0, api_patch_frontend },

@@ -8,9 +8,12 @@
 
 /* The routes of the API.  Everything runs in the admin thread. */
 
+struct onlook;
+
 struct api {
         struct worker_view view;
         uint32_t *frontends;            /* slots of conf->frontends, in their order; owned */
+        struct onlook *onlookers;       /* onlook.h */
 };
 
 /* Makes one.  *out is owned by the caller until api_free().  Returns 0 or -errno. */

@@ -24,6 +24,10 @@ static int gate_sits(const struct gate_place *place) {
         return place->fd >= 0 && !place->lost;
 }
 
+int gate_stays(const struct gate_place *place) {
+        return place->waits || place->lent;
+}
+
 static unsigned gate_of_uid(const struct gate *gate, uid_t uid) {
         unsigned n = 0;
 
@@ -44,7 +48,7 @@ struct gate_place *gate_victim(struct gate *gate) {
                 struct gate_place *place = &gate->places[i];
                 unsigned n;
 
-                if (!gate_sits(place) || place->waits)
+                if (!gate_sits(place) || gate_stays(place))
                         continue;
                 n = gate_of_uid(gate, place->uid);
                 if (n > most || (n == most && place->since_ms < victim->since_ms)) {
@@ -66,7 +70,7 @@ struct gate_place *gate_take(struct gate *gate, int fd, uid_t uid, pid_t pid, in
 
 struct gate_place *gate_overdue(struct gate *gate, int64_t now_ms) {
         for (int i = 0; i < GATE_ALL; i++)
-                if (gate_sits(&gate->places[i]) && !gate->places[i].waits &&
+                if (gate_sits(&gate->places[i]) && !gate_stays(&gate->places[i]) &&
                     now_ms - gate->places[i].since_ms >= GATE_PATIENCE_MS)
                         return &gate->places[i];
         return NULL;

@@ -9,7 +9,8 @@
 /*
  * Who may be connected to one of the admin's listeners: a bounded number of connections, and never so that those who
  * have some keep others out.  When all places are taken, a newcomer gets that of the connection that has gone longest
- * without an answer, among those of the user who has the most.  One that waits for the keeper is not taken.
+ * without an answer, among those of the user who has the most.  One that waits for the keeper, or was lent, is not
+ * taken.
  *
  * Pure: it holds no descriptor and closes none.
  */
@@ -26,6 +27,7 @@ struct gate_place {
         pid_t pid;
         int64_t since_ms;               /* it was accepted, or its last answer was complete */
         uint8_t waits;                  /* for the keeper: it has as long as that takes */
+        uint8_t lent;                   /* its connection speaks HTTP no more: it has as long as it likes */
         uint8_t large;                  /* its answer holds much memory */
         uint8_t lost;                   /* it has to go: its socket was shut down */
 };
@@ -33,6 +35,9 @@ struct gate_place {
 struct gate {
         struct gate_place places[GATE_PLACES + GATE_AIR];
 };
+
+/* Whether it is neither late nor to be lost for another. */
+int gate_stays(const struct gate_place *place);
 
 /* Makes all places free. */
 void gate_init(struct gate *gate);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -44,6 +45,8 @@ struct http_entry {
         struct { const char *name, *value; } headers[HTTP_HEADERS];
         unsigned n_headers;
         int begun;                              /* it was given to the api */
+        int has_upgrades;                       /* its version of HTTP has */
+        struct http_upgrade upgrade;            /* where that was the answer */
 };
 
 static int http_gate_of(const struct http *http, const struct gate_place *place) {
@@ -149,6 +152,54 @@ int http_reply_stream(struct http_request *request, const char *type, const stru
         return http_queue(request, 200, type, response);
 }
 
+/* Whether a list, as headers have them, has that word. */
+static int http_lists(const char *list, const char *word) {
+        size_t len = strlen(word);
+
+        for (; list; list = strchr(list, ',')) {
+                list += strspn(list, ", \t");
+                if (strncasecmp(list, word, len) == 0 && (list[len] == '\0' || strchr(", \t", list[len])))
+                        return 1;
+        }
+        return 0;
+}
+
+int http_asks_upgrade(struct http_request *request, const char *protocol) {
+        return strcmp(request->method, "GET") == 0 && ((struct http_entry *)request)->has_upgrades &&
+               http_lists(MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "Connection"), "upgrade") &&
+               http_lists(MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "Upgrade"), protocol);
+}
+
+static void http_upgraded(void *cls, struct MHD_Connection *connection, void *state, const char *extra, size_t n_extra,
+                          MHD_socket fd, struct MHD_UpgradeResponseHandle *handle) {
+        struct http_entry *entry = cls;
+
+        (void)connection;
+        (void)state;
+        (void)extra;
+        (void)n_extra;
+        entry->request.place->lent = 1;
+        entry->upgrade.begin(entry->upgrade.arg, &(struct http_upgraded){ .fd = fd, .handle = handle });
+}
+
+int http_reply_upgrade(struct http_request *request, const struct http_upgrade *upgrade) {
+        struct http_entry *entry = (struct http_entry *)request;
+        struct MHD_Response *response = MHD_create_response_for_upgrade(http_upgraded, entry);
+        int r;
+
+        entry->upgrade = *upgrade;
+        if (!response)
+                return 0;
+        MHD_add_response_header(response, "Upgrade", upgrade->protocol);
+        r = MHD_queue_response(request->connection, 101, response) == MHD_YES;
+        MHD_destroy_response(response);
+        return r;
+}
+
+void http_upgraded_close(const struct http_upgraded *upgraded) {
+        MHD_upgrade_action(upgraded->handle, MHD_UPGRADE_ACTION_CLOSE);
+}
+
 struct http_query {
         int (*fn)(void *arg, const char *key, const char *value);
         void *arg;
@@ -206,7 +257,7 @@ void http_news(struct http *http) {
 }
 
 static struct http_entry *http_request_new(struct http *http, struct MHD_Connection *connection, const char *path,
-                                           const char *method) {
+                                           const char *method, const char *version) {
         const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
         struct http_entry *entry = calloc(1, sizeof(*entry));
 
@@ -216,6 +267,7 @@ static struct http_entry *http_request_new(struct http *http, struct MHD_Connect
                 .http = http, .api = http->api, .connection = connection, .place = info->socket_context,
                 .method = method, .path = path,
         };
+        entry->has_upgrades = strcmp(version, "HTTP/1.1") == 0;
         entry->request.use = http_gate_of(http, entry->request.place) == HTTP_READ_ONLY ? ENV_LISTENER_HTTP
                                                                                        : ENV_LISTENER_ADMIN;
         http->busy++;
@@ -259,9 +311,8 @@ static enum MHD_Result http_handle(void *cls, struct MHD_Connection *connection,
         struct http_request *request = entry ? &entry->request : NULL;
         int r;
 
-        (void)version;
         if (!entry) {
-                entry = *state = http_request_new(cls, connection, path, method);
+                entry = *state = http_request_new(cls, connection, path, method, version);
                 if (!entry)
                         return MHD_NO;
                 r = http_says_too_long(connection) ? http_too_long(&entry->request) : 1;
@@ -295,6 +346,8 @@ static void http_completed(void *cls, struct MHD_Connection *connection, void **
         entry->request.place->since_ms = clock_now_ms();
         entry->request.place->large = 0;
         http->busy--;
+        if (entry->upgrade.free)
+                entry->upgrade.free(entry->upgrade.arg);
         free(entry->request.body);
         free(entry);
 }
@@ -313,8 +366,9 @@ static void http_notify(void *cls, struct MHD_Connection *connection, void **con
 }
 
 static int http_daemon(struct http *http) {
-        http->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME, 0, NULL,
-                                        NULL, http_handle, http, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        const unsigned flags = MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE;
+
+        http->daemon = MHD_start_daemon(flags, 0, NULL, NULL, http_handle, http, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
                                         (size_t)HTTP_MEMORY, MHD_OPTION_CONNECTION_LIMIT,
                                         HTTP_GATES * (unsigned)(GATE_PLACES + GATE_AIR), MHD_OPTION_NOTIFY_COMPLETED,
                                         http_completed, http, MHD_OPTION_NOTIFY_CONNECTION, http_notify, http,
@@ -359,7 +413,7 @@ static void http_short(struct http *http) {
                 for (int p = 0; p < GATE_PLACES + GATE_AIR; p++) {
                         struct gate_place *place = &http->gates[i].places[p];
 
-                        if (place->fd >= 0 && !place->lost && !place->waits &&
+                        if (place->fd >= 0 && !place->lost && !gate_stays(place) &&
                             (!oldest || place->since_ms < oldest->since_ms))
                                 oldest = place;
                 }

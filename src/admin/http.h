@@ -50,6 +50,22 @@ struct http_stream {
         void *arg;
 };
 
+/* A connection that speaks HTTP no more. */
+struct http_upgraded {
+        int fd;                                 /* non-blocking; to be closed by http_upgraded_close() alone */
+        void *handle;                           /* the library's */
+};
+
+/* An answer that makes it one. */
+struct http_upgrade {
+        const char *protocol;                   /* its name in the headers */
+        /* The answer is sent: the connection is the callee's until http_upgraded_close(), as long as it likes. */
+        void (*begin)(void *arg, const struct http_upgraded *upgraded);
+        /* The request is over: after http_upgraded_close(), or because its client went before the answer was sent. */
+        void (*free)(void *arg);
+        void *arg;
+};
+
 /* Makes one over the listeners of a worker.  Returns 0 or -errno. */
 int http_new(struct http **out, struct api *api, const struct worker_view *view);
 
@@ -67,11 +83,12 @@ void http_news(struct http *http);
 
 /*
  * Answers.  Each is to be given once to each request; they return what the api_ function is to return.
- * json and text (malloc()ed) are taken over.
+ * json and text (malloc()ed) are taken over.  An upgrade is for who asks for it: http_asks_upgrade().
  */
 int http_reply_json(struct http_request *request, unsigned status, json_t *json);
 int http_reply_text(struct http_request *request, unsigned status, const char *type, char *text, size_t len);
 int http_reply_stream(struct http_request *request, const char *type, const struct http_stream *stream);
+int http_reply_upgrade(struct http_request *request, const struct http_upgrade *upgrade);
 
 /* A mistake: {"error": "…", "detail": "…"}. */
 int http_reply_error(struct http_request *request, unsigned status, const char *error, const char *fmt, ...)
@@ -79,6 +96,12 @@ int http_reply_error(struct http_request *request, unsigned status, const char *
 
 /* Adds a header to the next answer to this request. */
 void http_header(struct http_request *request, const char *name, const char *value);
+
+/* Whether the client may be answered by http_reply_upgrade(): it asks for that protocol. */
+int http_asks_upgrade(struct http_request *request, const char *protocol);
+
+/* Gives a connection back, which closes it soon.  Once, and before http_free(). */
+void http_upgraded_close(const struct http_upgraded *upgraded);
 
 /* Calls fn for each parameter of the query, decoded, until it returns 0. */
 void http_each_query(struct http_request *request, int (*fn)(void *arg, const char *key, const char *value), void *arg);

@@ -83,6 +83,24 @@ static void test_waits(void **state) {
         assert_true(gate_may_wait(&gate));
 }
 
+/* A connection that was lent is neither pushed out nor late, and keeps nobody from waiting for the keeper. */
+static void test_lent(void **state) {
+        struct gate gate;
+
+        (void)state;
+        gate_init(&gate);
+        for (int i = 0; i < GATE_WAITING; i++)
+                gate_take(&gate, i, 0, 0, 0)->lent = 1;
+        assert_true(gate_may_wait(&gate));
+        for (int i = 0; i < 100; i++)
+                assert_false(come(&gate, 100 + i, 0, 1 + i) < 100 && i >= GATE_PLACES - GATE_WAITING);
+        for (int i = 0; i < GATE_WAITING; i++)
+                assert_int_equal(gate.places[i].fd, i);
+        for (struct gate_place *late; (late = gate_overdue(&gate, GATE_PATIENCE_MS + 1000)); gate_give(late))
+                assert_true(late->fd >= 100);
+        assert_int_equal(gate_taken(&gate), GATE_WAITING);
+}
+
 static void test_overdue(void **state) {
         struct gate gate;
         struct gate_place *place;
@@ -135,7 +153,8 @@ static void test_large(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_room), cmocka_unit_test(test_fair), cmocka_unit_test(test_waits),
-                cmocka_unit_test(test_overdue), cmocka_unit_test(test_air), cmocka_unit_test(test_large),
+                cmocka_unit_test(test_lent), cmocka_unit_test(test_overdue),
+                cmocka_unit_test(test_air), cmocka_unit_test(test_large),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
