@@ -10,6 +10,7 @@
 #include "ctl/call.h"
 #include "ctl/change.h"
 #include "ctl/show.h"
+#include "ctl/tap.h"
 #include "ctl/top.h"
 
 #define SPLICECTL_SOCKET "/run/spliced/admin.sock"
@@ -20,7 +21,8 @@
 enum { SPLICECTL_OK, SPLICECTL_REFUSED, SPLICECTL_NO_DAEMON };
 
 /* Long options without a short one. */
-enum { SPLICECTL_JSON = 256, SPLICECTL_TIMEOUT, SPLICECTL_SERVER, SPLICECTL_FRONTEND, SPLICECTL_SOURCE };
+enum { SPLICECTL_JSON = 256, SPLICECTL_TIMEOUT, SPLICECTL_SERVER, SPLICECTL_FRONTEND, SPLICECTL_SOURCE,
+       SPLICECTL_PCAPNG };
 
 struct splicectl {
         struct call call;
@@ -28,6 +30,7 @@ struct splicectl {
         const char *socket;
         long timeout_ms;
         const char *by, *value;         /* kill --BY VALUE */
+        int pcapng;
         char **words;                   /* the command's */
         int n_words;
 };
@@ -46,6 +49,7 @@ static void splicectl_usage(FILE *out) {
               "  reload, upgrade                        and wait for it, or say why not\n"
               "  wait-ready [--timeout 10s]             serving, and every server checked once\n"
               "  top                                    a live view\n"
+              "  tap [--pcapng] ID                      a session's bytes as they pass\n"
               "  metrics                                as Prometheus reads them\n"
               "\n"
               "  -s SOCKET      the daemon's admin socket (default: " SPLICECTL_SOCKET ")\n"
@@ -169,6 +173,11 @@ static int splicectl_top(struct splicectl *ctl) {
         return splicectl_takes(ctl, 0, "top") ? top_run(&ctl->call, &ctl->show) : SPLICECTL_REFUSED;
 }
 
+static int splicectl_tap(struct splicectl *ctl) {
+        return splicectl_takes(ctl, 1, "tap [--pcapng] ID") ? tap_run(&ctl->call, ctl->words[1], ctl->pcapng)
+                                                            : SPLICECTL_REFUSED;
+}
+
 static int splicectl_metrics(struct splicectl *ctl) {
         return splicectl_takes(ctl, 0, "metrics") ? show_body(&ctl->call, "/metrics") : SPLICECTL_REFUSED;
 }
@@ -180,7 +189,8 @@ static const struct splicectl_command {
         { "status", splicectl_status }, { "show", splicectl_show }, { "server", splicectl_server },
         { "weight", splicectl_weight }, { "address", splicectl_address }, { "frontend", splicectl_frontend },
         { "kill", splicectl_kill }, { "reload", splicectl_generation }, { "upgrade", splicectl_generation },
-        { "wait-ready", splicectl_wait_ready }, { "top", splicectl_top }, { "metrics", splicectl_metrics },
+        { "wait-ready", splicectl_wait_ready }, { "top", splicectl_top }, { "tap", splicectl_tap },
+        { "metrics", splicectl_metrics },
 };
 
 static int splicectl_run(struct splicectl *ctl) {
@@ -191,6 +201,8 @@ static int splicectl_run(struct splicectl *ctl) {
                         continue;
                 if (ctl->by && splicectl_commands[i].run != splicectl_kill)
                         return splicectl_wrong("an option of kill:", ctl->by, "with kill alone");
+                if (ctl->pcapng && splicectl_commands[i].run != splicectl_tap)
+                        return splicectl_wrong("an option of tap:", "pcapng", "with tap alone");
                 r = call_init(&ctl->call, ctl->socket);
                 if (r < 0)
                         fprintf(stderr, "splicectl: %s\n", strerror(-r));
@@ -232,6 +244,9 @@ static int splicectl_option(struct splicectl *ctl, int option) {
                 ctl->by = by[option - SPLICECTL_SERVER];
                 ctl->value = optarg;
                 return 0;
+        case SPLICECTL_PCAPNG:
+                ctl->pcapng = 1;
+                return 0;
         case 'V':
                 printf("%s\n", PACKAGE_STRING);
                 return 1 + SPLICECTL_OK;
@@ -251,6 +266,7 @@ int main(int argc, char **argv) {
                 { "server", required_argument, NULL, SPLICECTL_SERVER },
                 { "frontend", required_argument, NULL, SPLICECTL_FRONTEND },
                 { "source", required_argument, NULL, SPLICECTL_SOURCE },
+                { "pcapng", no_argument, NULL, SPLICECTL_PCAPNG },
                 { "socket", required_argument, NULL, 's' },
                 { "help", no_argument, NULL, 'h' },
                 { "version", no_argument, NULL, 'V' },

@@ -9,7 +9,7 @@ _splicectl_names() {
 
 _splicectl() {
         local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command='' i
-        local commands='status show server weight address frontend kill reload upgrade wait-ready top metrics'
+        local commands='status show server weight address frontend kill reload upgrade wait-ready top tap metrics'
         local -a _splicectl_call=(splicectl)
         local position=0
 
@@ -56,6 +56,7 @@ _splicectl() {
         frontend:1) words='ready pause' ;;
         kill:0) words='--server --frontend --source' ;;
         wait-ready:0) words='--timeout' ;;
+        tap:0) words="--pcapng $(_splicectl_names sessions)" ;;
         esac
         mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
 }
