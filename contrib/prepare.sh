@@ -13,7 +13,7 @@ PACKAGES_DEMO="iperf3 python3"
 # "make dist" packs with, the fuzzer, and the real clients and servers of the integration tests.
 PACKAGES_TEST="libcmocka-dev universal-ctags mandoc systemd xz-utils clang libclang-rt-14-dev
         chromium chromium-driver curl dnsmasq-base hitch iproute2 nginx openssl postgresql procps prometheus redis-server
-        redis-tools tmux wrk"
+        redis-tools tmux tshark wrk"
 # Of these, the ones that start a service when they are installed.  Tests start their own.
 SERVICES="haproxy hitch nginx postgresql prometheus redis-server"
 
