@@ -3,6 +3,8 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +17,8 @@
 #include "session/accept.h"
 #include "session/access.h"
 #include "session/relay.h"
+#include "worker/adopt.h"
+#include "worker/control.h"
 #include "worker/shared.h"
 #include "worker/slots.h"
 
@@ -83,17 +87,9 @@ void rig_name(struct addr *addr) {
         addr->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
 }
 
-void rig_start(struct rig *rig, uint32_t sessions, uint32_t pipes) {
-        struct limits limits = { .sessions = sessions, .pipes = pipes };
-        struct env *env;
-        int inherited;
+static void rig_start_env(struct rig *rig) {
+        struct env *env = aligned_alloc(64, (sizeof(*env) + 63) / 64 * 64);
 
-        rig_need(shared_arena(&rig->arena, &limits) == 0, "shared_arena");
-        rig_need(slots_listen(&rig->arena, rig->conf, NULL, rig->log, NULL) == 0, "slots_listen");
-        rig_need(shared_init(&rig->shared, &rig->arena, rig->conf, rig->log, 1, sessions, &inherited) == 0,
-                 "shared_init");
-        rig_need(shared_register(&rig->shared) == 0, "shared_register");
-        env = aligned_alloc(64, (sizeof(*env) + 63) / 64 * 64);
         rig_need(env != NULL, "memory");
         memset(env, 0, sizeof(*env));
         env->server_limits = calloc(arena_count(&rig->arena, ARENA_SERVERS), sizeof(*env->server_limits));
@@ -108,7 +104,81 @@ void rig_start(struct rig *rig, uint32_t sessions, uint32_t pipes) {
         rig->env = env;
 }
 
+static void rig_free_env(struct rig *rig) {
+        free(rig->env->server_limits);
+        free(rig->env->admit_limits);
+        free(rig->env);
+}
+
+void rig_start(struct rig *rig, uint32_t sessions, uint32_t pipes) {
+        struct limits limits = { .sessions = sessions, .pipes = pipes };
+        struct control_record *control;
+        int inherited;
+
+        rig_need(shared_arena(&rig->arena, &limits) == 0, "shared_arena");
+        control = control_of(&rig->arena);
+        *control = (struct control_record){ .to_worker = -1, .to_keeper = -1, .config = -1, .next_config = -1 };
+        rig_need(slots_listen(&rig->arena, rig->conf, NULL, rig->log, NULL) == 0, "slots_listen");
+        rig_need(shared_init(&rig->shared, &rig->arena, rig->conf, rig->log, 1, sessions, &inherited) == 0,
+                 "shared_init");
+        rig_need(shared_register(&rig->shared) == 0, "shared_register");
+        rig_start_env(rig);
+}
+
+/* Whatever the worker has not opened is the keeper's: the log, the ends of peers. */
+static void rig_own_rest(struct rig *rig) {
+        int32_t *own = control_of(&rig->arena)->keeper;
+        int n = 0;
+
+        for (int fd = 0; fd < SCRIPT_FDS; fd++) {
+                if (fcntl(fd, F_GETFD) < 0 || script.fds[fd].opened)
+                        continue;
+                rig_need(n < CONTROL_DESCRIPTORS, "too many descriptors");
+                own[n++] = fd;
+        }
+        while (n < CONTROL_DESCRIPTORS)
+                own[n++] = -1;
+}
+
+/* What the worker had in its memory is gone; and then what src/keeper/child.c and src/worker/worker.c do. */
+static void rig_adopt(struct rig *rig) {
+        uint32_t sessions = rig->shared.max_sessions;
+        struct adopt_report report;
+        int inherited;
+
+        rig->deaths++;
+        shared_deinit(&rig->shared);
+        rig_free_env(rig);
+        if (rig->between)
+                rig->between(rig->between_arg);
+        rig_own_rest(rig);
+        adopt_close_unowned(&rig->arena);
+        script_forget_closed();
+
+        rig_need(shared_init(&rig->shared, &rig->arena, rig->conf, rig->log, 1, sessions, &inherited) == 0,
+                 "shared_init");
+        rig_need(inherited, "the loop is not taken over");
+        rig_start_env(rig);
+        adopt_sessions(&rig->shared, &rig->env, inherited, &report);
+        rig->reset += report.reset;
+        rig_need(shared_register(&rig->shared) == 0, "shared_register");
+        pipe_pool_ready(&rig->env->pipes, PIPE_SMALL);
+        accept_adopt(rig->env);
+        loop_replay(&rig->env->loop);
+}
+
 int rig_round(struct rig *rig) {
+        jmp_buf grave;
+        int r;
+
+        if (setjmp(grave) == 0) {
+                script.grave = &grave;
+                r = loop_round(&rig->env->loop, 0);
+                script.grave = NULL;
+                return r;
+        }
+        script.grave = NULL;
+        rig_adopt(rig);
         return loop_round(&rig->env->loop, 0);
 }
 
@@ -236,16 +306,21 @@ const char *rig_look_empty(struct rig *rig) {
         return rig_look_pipes(rig);
 }
 
-int rig_logged(struct rig *rig, const char *text) {
+char *rig_log(struct rig *rig) {
         off_t size = lseek(rig->log_fd, 0, SEEK_END);
         char *log = malloc((size_t)size + 1);
         ssize_t n;
-        int found;
 
         rig_need(log != NULL, "memory");
         n = pread(rig->log_fd, log, (size_t)size, 0);
         log[n > 0 ? n : 0] = 0;
-        found = strstr(log, text) != NULL;
+        return log;
+}
+
+int rig_logged(struct rig *rig, const char *text) {
+        char *log = rig_log(rig);
+        int found = strstr(log, text) != NULL;
+
         free(log);
         return found;
 }
@@ -268,9 +343,7 @@ const char *rig_stop(struct rig *rig) {
         shared_deinit(&rig->shared);
         shared_close_loops(&rig->arena);
         arena_deinit(&rig->arena);
-        free(rig->env->server_limits);
-        free(rig->env->admit_limits);
-        free(rig->env);
+        rig_free_env(rig);
         log_free(rig->log);
         close(rig->log_fd);
         conf_free(rig->conf);

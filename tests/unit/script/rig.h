@@ -20,6 +20,10 @@ struct rig {
         struct env *env;
         int descriptors;        /* open ones before the rig was made */
         char why[160];          /* what rig_look() found */
+        unsigned deaths;        /* in rig_round(), as script.die_nth says */
+        uint32_t reset;         /* sessions that were reset in the adoptions after these */
+        void (*between)(void *arg);     /* between a death and what follows, if not NULL */
+        void *between_arg;
 };
 
 /* Reads the config and opens the log.  What the config says may be changed after that: addresses, say. */
@@ -31,7 +35,10 @@ void rig_name(struct addr *addr);
 /* Makes the arena and the loop, for so many sessions and pipes, and listens. */
 void rig_start(struct rig *rig, uint32_t sessions, uint32_t pipes);
 
-/* One round, which does not wait.  Returns what loop_round() does. */
+/*
+ * One round, which does not wait.  Returns what loop_round() does.  Where the process dies in it (script.die_nth), what
+ * it had in its memory is gone, and another adopts: all in the round.
+ */
 int rig_round(struct rig *rig);
 
 /* Moves the clock to the nearest timer, by at most max_ms.  Returns 0 where there is none. */
@@ -42,6 +49,9 @@ const char *rig_look(struct rig *rig);
 
 /* Whether everything was given back that sessions had taken.  For when no session is left.  NULL, or what is wrong. */
 const char *rig_look_empty(struct rig *rig);
+
+/* The log: messages and access lines.  To be freed. */
+char *rig_log(struct rig *rig);
 
 /* Whether the text is in the log. */
 int rig_logged(struct rig *rig, const char *text);

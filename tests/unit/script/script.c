@@ -2,6 +2,7 @@
 #include "script.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 #include "engine/poller.h"
@@ -50,6 +51,12 @@ static struct script_fd *script_fd(int fd) {
         return fd >= 0 && fd < SCRIPT_FDS ? &script.fds[fd] : NULL;
 }
 
+void script_forget_closed(void) {
+        for (int fd = 0; fd < SCRIPT_FDS; fd++)
+                if (fcntl(fd, F_GETFD) < 0)
+                        script.fds[fd] = (struct script_fd){ 0 };
+}
+
 void script_spare(int fd) {
         script_fd(fd)->spared = 1;
 }
@@ -63,12 +70,23 @@ static void script_lied(int fd) {
                 script_fd(fd)->lied = 1;
 }
 
+/* The process dies, if this is the moment. */
+static void script_live(enum script_call call, enum script_moment when) {
+        if (!script.die_nth || script.calls[call] != script.die_nth || script.die_at != call ||
+            script.die_when != when || !script.counted || !script.grave)
+                return;
+        script.die_nth = 0;
+        longjmp(*script.grave, 1);
+}
+
 /* Counts a call on one or two descriptors (-1: none).  Returns the rule that it falls under, or NULL. */
 static struct script_rule *script_enter(enum script_call call, int a, int b) {
         script.work++;
-        if (script_is_spared(a) || script_is_spared(b))
+        script.counted = !script_is_spared(a) && !script_is_spared(b);
+        if (!script.counted)
                 return NULL;
         script.calls[call]++;
+        script_live(call, SCRIPT_BEFORE);
         for (unsigned i = 0; i < script.n_rules; i++) {
                 struct script_rule *rule = &script.rules[i];
 
@@ -103,6 +121,14 @@ static int script_transfer(enum script_call call, int a, int b, size_t *len, ssi
         return 1;
 }
 
+/* The kernel does the call, which the process may not outlive. */
+#define SCRIPT_REAL(call, made)                                                                                        \
+        ({                                                                                                             \
+                __typeof__(made) result_ = (made);                                                                     \
+                script_live((call), SCRIPT_AFTER);                                                                     \
+                result_;                                                                                               \
+        })
+
 /* For the others: a rule makes them fail. */
 #define SCRIPT_MAY_FAIL(call, fd)                                                                                      \
         do {                                                                                                           \
@@ -117,35 +143,39 @@ static int script_transfer(enum script_call call, int a, int b, size_t *len, ssi
                         return script.model->member(script.model_arg, __VA_ARGS__);                                    \
         } while (0)
 
-int sys_accept(int fd, struct sockaddr *sa, socklen_t *len) {
-        int r;
+/* Notes a descriptor that the kernel has given, or that it gave none. */
+static int script_opened(int fd, struct script_fd state) {
+        if (script_fd(fd)) {
+                *script_fd(fd) = state;
+                script_fd(fd)->opened = 1;
+        }
+        return fd;
+}
 
+int sys_accept(int fd, struct sockaddr *sa, socklen_t *len) {
         SCRIPT_MAY_FAIL(SCRIPT_ACCEPT, fd);
-        r = real_accept(fd, sa, len);
-        if (script_fd(r))
-                *script_fd(r) = (struct script_fd){ .accepted = 1 };
-        return r;
+        return SCRIPT_REAL(SCRIPT_ACCEPT, script_opened(real_accept(fd, sa, len), (struct script_fd){ .accepted = 1 }));
 }
 
 int sys_socket(int domain, int type, int protocol) {
         SCRIPT_MAY_FAIL(SCRIPT_SOCKET, -1);
-        return real_socket(domain, type, protocol);
+        return SCRIPT_REAL(SCRIPT_SOCKET, script_opened(real_socket(domain, type, protocol), (struct script_fd){ 0 }));
 }
 
 int sys_bind(int fd, const struct sockaddr *sa, socklen_t len) {
         SCRIPT_MAY_FAIL(SCRIPT_BIND, fd);
-        return real_bind(fd, sa, len);
+        return SCRIPT_REAL(SCRIPT_BIND, real_bind(fd, sa, len));
 }
 
 int sys_connect(int fd, const struct sockaddr *sa, socklen_t len) {
         SCRIPT_MAY_FAIL(SCRIPT_CONNECT, fd);
-        return real_connect(fd, sa, len);
+        return SCRIPT_REAL(SCRIPT_CONNECT, real_connect(fd, sa, len));
 }
 
 int sys_shutdown(int fd, int how) {
         SCRIPT_MAY_FAIL(SCRIPT_SHUTDOWN, fd);
         SCRIPT_MODEL(shutdown, fd, how);
-        return real_shutdown(fd, how);
+        return SCRIPT_REAL(SCRIPT_SHUTDOWN, real_shutdown(fd, how));
 }
 
 int sys_close(int fd) {
@@ -156,30 +186,32 @@ int sys_close(int fd) {
                 return script.model->close(script.model_arg, fd);
         if (script_fd(fd))
                 *script_fd(fd) = (struct script_fd){ 0 };
-        r = real_close(fd);
+        r = SCRIPT_REAL(SCRIPT_CLOSE, real_close(fd));
         return rule && rule->what == SCRIPT_FAIL ? -rule->value : r;
 }
 
 int sys_getsockopt(int fd, int level, int name, void *value, socklen_t *len) {
         SCRIPT_MAY_FAIL(SCRIPT_GETSOCKOPT, fd);
         SCRIPT_MODEL(getsockopt, fd, level, name, value, len);
-        return real_getsockopt(fd, level, name, value, len);
+        return SCRIPT_REAL(SCRIPT_GETSOCKOPT, real_getsockopt(fd, level, name, value, len));
 }
 
 int sys_getsockname(int fd, struct sockaddr *sa, socklen_t *len) {
         SCRIPT_MAY_FAIL(SCRIPT_GETSOCKNAME, fd);
-        return real_getsockname(fd, sa, len);
+        return SCRIPT_REAL(SCRIPT_GETSOCKNAME, real_getsockname(fd, sa, len));
 }
 
 int sys_getpeername(int fd, struct sockaddr *sa, socklen_t *len) {
         SCRIPT_MAY_FAIL(SCRIPT_GETPEERNAME, fd);
-        return real_getpeername(fd, sa, len);
+        return SCRIPT_REAL(SCRIPT_GETPEERNAME, real_getpeername(fd, sa, len));
 }
 
 int sys_setsockopt(int fd, int level, int name, const void *value, socklen_t len) {
-        SCRIPT_MAY_FAIL(level == SOL_SOCKET && name == SO_LINGER ? SCRIPT_LINGER : SCRIPT_SETSOCKOPT, fd);
+        enum script_call call = level == SOL_SOCKET && name == SO_LINGER ? SCRIPT_LINGER : SCRIPT_SETSOCKOPT;
+
+        SCRIPT_MAY_FAIL(call, fd);
         SCRIPT_MODEL(setsockopt, fd, level, name, value, len);
-        return real_setsockopt(fd, level, name, value, len);
+        return SCRIPT_REAL(call, real_setsockopt(fd, level, name, value, len));
 }
 
 ssize_t sys_recv(int fd, void *buf, size_t len, int flags) {
@@ -188,7 +220,7 @@ ssize_t sys_recv(int fd, void *buf, size_t len, int flags) {
         if (script_transfer(SCRIPT_RECV, fd, -1, &len, &n))
                 return n;
         SCRIPT_MODEL(recv, fd, buf, len, flags);
-        return real_recv(fd, buf, len, flags);
+        return SCRIPT_REAL(SCRIPT_RECV, real_recv(fd, buf, len, flags));
 }
 
 ssize_t sys_recvmsg(int fd, struct msghdr *message, int flags) {
@@ -198,7 +230,7 @@ ssize_t sys_recvmsg(int fd, struct msghdr *message, int flags) {
                 return n;
         message->msg_flags = 0;
         SCRIPT_MODEL(recv, fd, message->msg_iov[0].iov_base, message->msg_iov[0].iov_len, flags);
-        return real_recvmsg(fd, message, flags);
+        return SCRIPT_REAL(SCRIPT_RECVMSG, real_recvmsg(fd, message, flags));
 }
 
 ssize_t sys_send(int fd, const void *buf, size_t len, int flags) {
@@ -207,7 +239,7 @@ ssize_t sys_send(int fd, const void *buf, size_t len, int flags) {
         if (script_transfer(SCRIPT_SEND, fd, -1, &len, &n))
                 return n;
         SCRIPT_MODEL(send, fd, buf, len, flags);
-        return real_send(fd, buf, len, flags);
+        return SCRIPT_REAL(SCRIPT_SEND, real_send(fd, buf, len, flags));
 }
 
 ssize_t sys_read(int fd, void *buf, size_t len) {
@@ -215,7 +247,7 @@ ssize_t sys_read(int fd, void *buf, size_t len) {
 
         if (script_transfer(SCRIPT_READ, fd, -1, &len, &n))
                 return n;
-        return real_read(fd, buf, len);
+        return SCRIPT_REAL(SCRIPT_READ, real_read(fd, buf, len));
 }
 
 ssize_t sys_write(int fd, const void *buf, size_t len) {
@@ -224,7 +256,7 @@ ssize_t sys_write(int fd, const void *buf, size_t len) {
         if (script_transfer(SCRIPT_WRITE, fd, -1, &len, &n))
                 return n;
         SCRIPT_MODEL(write, fd, buf, len);
-        return real_write(fd, buf, len);
+        return SCRIPT_REAL(SCRIPT_WRITE, real_write(fd, buf, len));
 }
 
 ssize_t sys_splice(int from, int to, size_t len) {
@@ -234,7 +266,7 @@ ssize_t sys_splice(int from, int to, size_t len) {
         if (script_transfer(call, from, to, &len, &n))
                 return n;
         SCRIPT_MODEL(splice, from, to, len);
-        return real_splice(from, to, len);
+        return SCRIPT_REAL(call, real_splice(from, to, len));
 }
 
 ssize_t sys_tee(int from, int to, size_t len) {
@@ -242,7 +274,7 @@ ssize_t sys_tee(int from, int to, size_t len) {
 
         if (script_transfer(SCRIPT_TEE, from, to, &len, &n))
                 return n;
-        return real_tee(from, to, len);
+        return SCRIPT_REAL(SCRIPT_TEE, real_tee(from, to, len));
 }
 
 int sys_pipe(int ends[2]) {
@@ -252,27 +284,26 @@ int sys_pipe(int ends[2]) {
         SCRIPT_MODEL(pipe, ends);
         r = real_pipe(ends);
         for (int i = 0; r == 0 && i < 2; i++)
-                if (script_fd(ends[i]))
-                        *script_fd(ends[i]) = (struct script_fd){ .pipe = 1 };
-        return r;
+                script_opened(ends[i], (struct script_fd){ .pipe = 1 });
+        return SCRIPT_REAL(SCRIPT_PIPE, r);
 }
 
 int sys_pipe_resize(int fd, int size) {
         SCRIPT_MAY_FAIL(SCRIPT_PIPE_RESIZE, fd);
         SCRIPT_MODEL(pipe_resize, fd, size);
-        return real_pipe_resize(fd, size);
+        return SCRIPT_REAL(SCRIPT_PIPE_RESIZE, real_pipe_resize(fd, size));
 }
 
 int sys_pipe_size(int fd) {
         SCRIPT_MAY_FAIL(SCRIPT_PIPE_SIZE, fd);
         SCRIPT_MODEL(pipe_size, fd);
-        return real_pipe_size(fd);
+        return SCRIPT_REAL(SCRIPT_PIPE_SIZE, real_pipe_size(fd));
 }
 
 int sys_unsent(int fd) {
         SCRIPT_MAY_FAIL(SCRIPT_UNSENT, fd);
         SCRIPT_MODEL(unsent, fd);
-        return real_unsent(fd);
+        return SCRIPT_REAL(SCRIPT_UNSENT, real_unsent(fd));
 }
 
 int64_t sys_clock_ms(void) {
@@ -285,7 +316,7 @@ int64_t sys_clock_us(void) {
 
 int poller_new(void) {
         SCRIPT_MAY_FAIL(SCRIPT_POLLER_NEW, -1);
-        return real_poller_new();
+        return SCRIPT_REAL(SCRIPT_POLLER_NEW, real_poller_new());
 }
 
 static void script_registered(int poller, int fd, uint64_t key, uint8_t listener, uint8_t quiet) {
@@ -304,7 +335,7 @@ int poller_add(int poller, int fd, uint64_t key) {
         r = real_poller_add(poller, fd, key);
         if (r == 0)
                 script_registered(poller, fd, key, 0, 0);
-        return r;
+        return SCRIPT_REAL(SCRIPT_POLLER_ADD, r);
 }
 
 int poller_add_quiet(int poller, int fd, uint64_t key) {
@@ -314,7 +345,7 @@ int poller_add_quiet(int poller, int fd, uint64_t key) {
         r = real_poller_add_quiet(poller, fd, key);
         if (r == 0)
                 script_registered(poller, fd, key, 0, 1);
-        return r;
+        return SCRIPT_REAL(SCRIPT_POLLER_ADD, r);
 }
 
 int poller_watch(int poller, int fd, uint64_t key) {
@@ -322,7 +353,7 @@ int poller_watch(int poller, int fd, uint64_t key) {
         SCRIPT_MODEL(watch, fd);
         if (script_fd(fd))
                 script_fd(fd)->quiet = 0;
-        return real_poller_watch(poller, fd, key);
+        return SCRIPT_REAL(SCRIPT_POLLER_WATCH, real_poller_watch(poller, fd, key));
 }
 
 int poller_add_listener(int poller, int fd, uint64_t key) {
@@ -332,14 +363,14 @@ int poller_add_listener(int poller, int fd, uint64_t key) {
         r = real_poller_add_listener(poller, fd, key);
         if (r == 0)
                 script_registered(poller, fd, key, 1, 0);
-        return r;
+        return SCRIPT_REAL(SCRIPT_POLLER_ADD_LISTENER, r);
 }
 
 int poller_remove(int poller, int fd) {
         SCRIPT_MAY_FAIL(SCRIPT_POLLER_REMOVE, fd);
         if (script_fd(fd))
                 script_fd(fd)->poller = 0;
-        return real_poller_remove(poller, fd);
+        return SCRIPT_REAL(SCRIPT_POLLER_REMOVE, real_poller_remove(poller, fd));
 }
 
 /* A descriptor that is registered anew reports what holds as a fresh edge. */
@@ -367,5 +398,6 @@ int poller_wait(int poller, struct poller_event *events, int max, int timeout_ms
         SCRIPT_MAY_FAIL(SCRIPT_POLLER_WAIT, -1);
         SCRIPT_MODEL(wait, events, max);
         script_make_good();
-        return real_poller_wait(poller, events, max, script.is_virtual ? 0 : timeout_ms);
+        return SCRIPT_REAL(SCRIPT_POLLER_WAIT,
+                           real_poller_wait(poller, events, max, script.is_virtual ? 0 : timeout_ms));
 }

@@ -2,6 +2,7 @@
 #ifndef TESTS_UNIT_SCRIPT_SCRIPT_H
 #define TESTS_UNIT_SCRIPT_SCRIPT_H
 
+#include <setjmp.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -67,6 +68,9 @@ struct script_model {
         int (*wait)(void *arg, struct poller_event *events, int max);
 };
 
+/* When the process dies that is to die at a call: before the kernel has done it, or right after. */
+enum script_moment { SCRIPT_BEFORE, SCRIPT_AFTER };
+
 #define SCRIPT_FDS 1024
 #define SCRIPT_RULES 4
 
@@ -74,6 +78,7 @@ struct script_fd {
         uint64_t key;
         int poller;             /* that it is registered with, plus 1; 0: none */
         uint8_t listener, quiet, pipe, accepted, spared, lied;
+        uint8_t opened;         /* by a call of the seam, and not closed since */
 };
 
 struct script {
@@ -83,6 +88,11 @@ struct script {
         unsigned n_rules;
         int64_t now_ms;                 /* the clock, when it is virtual; poller_wait() then never waits */
         int is_virtual;
+        int counted;                    /* the last call was */
+        enum script_call die_at;        /* the process dies at this call, once */
+        enum script_moment die_when;
+        uint64_t die_nth;               /* which of these, from 1; 0: it lives */
+        jmp_buf *grave;                 /* where it goes then; NULL: it cannot die now */
         const struct script_model *model;
         void *model_arg;
         struct script_fd fds[SCRIPT_FDS];
@@ -97,6 +107,9 @@ void script_reset(int64_t now_ms);
 void script_count_anew(void);
 
 struct script_rule *script_rule(enum script_call call, enum script_what what, int value, uint64_t nth);
+
+/* Forgets what is known of descriptors that were closed behind our back. */
+void script_forget_closed(void);
 
 /* Calls on fd are neither counted nor touched by rules from now on, until it is closed. */
 void script_spare(int fd);
