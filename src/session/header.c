@@ -99,7 +99,7 @@ static enum life_event header_take(struct env *env, struct session *session, con
                 header_note(session, rare, header);
         session->stage = PREFACE_ADMIT;
         session->phase_ms = env->loop.now_ms;
-        session_busy(session, 0);
+        session_busy(session, SESSION_AT_REST);
         return LIFE_LOOK;
 }
 

@@ -39,7 +39,7 @@ static int look_hold(struct env *env, struct session *session, const struct look
         written = sys_write(env->shared->pipes.records[direction->pipe].ends[1], look->bytes, n);
         if (written != (ssize_t)n)
                 return written < 0 ? (int)written : -EIO;
-        session_busy(session, 0);
+        session_busy(session, SESSION_AT_REST);
         return 0;
 }
 
@@ -50,7 +50,7 @@ int look_begin(struct env *env, struct session *session, size_t most, struct loo
 
         *look = (struct look){ .bytes = env->scratch, .held = direction->piped, .ended = direction->in_ended };
         if (look->held) {
-                session_busy(session, 1);
+                session_busy(session, SESSION_BUSY);
                 r = look_read(env->shared->pipes.records[direction->pipe].ends[0], sys_read, look->bytes, look->held);
                 if (r < 0)
                         return r;
@@ -82,7 +82,7 @@ int look_again(struct env *env, struct session *session, const struct look *look
                                                             : env->shared->pipes.records[direction->pipe].size;
         if (look->n > room)
                 return look_keep(env, session, look);
-        session_busy(session, 1);
+        session_busy(session, SESSION_BUSY);
         r = look_read(session->fd[SESSION_CLIENT], look_recv, look->bytes + look->held, fresh);
         return r < 0 ? r : look_hold(env, session, look, look->n);
 }
@@ -91,7 +91,7 @@ int look_take(struct env *env, struct session *session, const struct look *look,
         struct direction *direction = look_direction(session);
         uint32_t pipe = direction->pipe;
 
-        session_busy(session, 1);
+        session_busy(session, SESSION_BUSY);
         if (look->held) {
                 direction->piped = 0;
                 direction->pipe = DIRECTION_NO_PIPE;

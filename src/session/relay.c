@@ -205,13 +205,14 @@ static enum life_event relay_peek(struct env *env, struct session *session, unsi
         ssize_t n, sent, consumed;
         int r;
 
+        session_busy(session, SESSION_BUSY);
         n = relay_recv(env, session, side, asked, MSG_PEEK);
         if (n <= 0) {
                 relay_read_nothing(env, session, side, n);
+                session_busy(session, SESSION_AT_REST);
                 return LIFE_NOTHING;
         }
         relay_prepare(env, session, side, (size_t)n);
-        session_busy(session, 1);
         sent = sys_send(session->fd[!side], env->scratch, (size_t)n, 0);
         if (env->taps && sent > 0)
                 tap_copy(env, session, side, env->scratch, (size_t)sent);
@@ -220,7 +221,7 @@ static enum life_event relay_peek(struct env *env, struct session *session, unsi
                 if (consumed <= 0)
                         return relay_broken(session, consumed ? (int)-consumed : EIO);
         }
-        session_busy(session, 0);
+        session_busy(session, SESSION_AT_REST);
         if (sent > 0)
                 direction_copied(direction, asked, (size_t)sent, (size_t)sent, env->loop.now_ms);
         if (sent == -EAGAIN || (sent >= 0 && sent < n)) {
@@ -252,18 +253,18 @@ static enum life_event relay_copy(struct env *env, struct session *session, unsi
         if (asked > most)
                 asked = most;
 
-        session_busy(session, 1);
+        session_busy(session, SESSION_BUSY);
         n = relay_recv(env, session, side, asked, 0);
         if (n <= 0) {
                 relay_read_nothing(env, session, side, n);
-                session_busy(session, 0);
+                session_busy(session, SESSION_AT_REST);
                 return LIFE_NOTHING;
         }
         relay_prepare(env, session, side, (size_t)n);
         sent = sys_send(session->fd[!side], env->scratch, (size_t)n, 0);
         if (sent < 0 && sent != -EAGAIN) {
                 relay_lost(env, session, !side, (int)-sent);
-                session_busy(session, 0);
+                session_busy(session, SESSION_AT_REST);
                 return LIFE_NOTHING;
         }
         if (sent < 0)
@@ -275,7 +276,7 @@ static enum life_event relay_copy(struct env *env, struct session *session, unsi
                 if (r < 0)
                         return relay_broken(session, -r);
         }
-        session_busy(session, 0);
+        session_busy(session, SESSION_AT_REST);
         if (env->taps)
                 tap_copy(env, session, side, env->scratch, (size_t)n);
         direction_copied(direction, asked, (size_t)n, (size_t)sent, env->loop.now_ms);
@@ -298,6 +299,7 @@ static enum life_event relay_splice(struct env *env, struct session *session, un
                 relay_take_pipe(env, session, side, PIPE_BIG);
         }
         asked = env->shared->pipes.records[direction->pipe].size;
+        session_busy(session, SESSION_FILLING(side));
         n = sys_splice(session->fd[side], relay_pipe_end(env, direction, 1), asked < most ? asked : most);
         if (n > 0) {
                 direction_filled(direction, (size_t)n, env->loop.now_ms);
@@ -311,6 +313,7 @@ static enum life_event relay_splice(struct env *env, struct session *session, un
         else
                 /* The socket has told its error now, and would say EOF if it were asked again. */
                 relay_read_nothing(env, session, side, n);
+        session_busy(session, SESSION_AT_REST);
         return LIFE_NOTHING;
 }
 
@@ -320,7 +323,11 @@ static enum life_event relay_flush(struct env *env, struct session *session, uns
         int r;
 
         relay_prepare(env, session, side, direction->piped);
+        session_busy(session, SESSION_FLUSHING(!side));
         n = sys_splice(relay_pipe_end(env, direction, 0), session->fd[!side], direction->piped);
+        if (n < 0 && n != -EAGAIN)
+                relay_lost(env, session, !side, (int)-n);
+        session_busy(session, SESSION_AT_REST);
         if (n > 0)
                 direction_flushed(direction, (size_t)n, env->loop.now_ms);
         else if (n == -EAGAIN) {
@@ -330,21 +337,35 @@ static enum life_event relay_flush(struct env *env, struct session *session, uns
                 direction_out_full(direction);
         } else if (n == 0)
                 return relay_broken(session, EIO);
-        else
-                relay_lost(env, session, !side, (int)-n);
         return LIFE_NOTHING;
 }
 
-/* That side's connection is no more.  Whether it was reset, or closed after its FIN (EPIPE), only its error tells. */
+/* Whether that side is a TCP connection that is over, by both FINs or by a reset. */
+static int relay_is_over(const struct session *session, unsigned side) {
+        struct tcp_info info = { 0 };
+        socklen_t len = sizeof(info);
+
+        return sys_getsockopt(session->fd[side], IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+               info.tcpi_state == TCP_CLOSE;
+}
+
+/*
+ * That side's connection is no more, and cannot be shut down.  Whether it was reset, or closed after its FIN (EPIPE),
+ * only its error tells.  Without one both FINs went their way: whoever sent ours was not there any more to note it.
+ */
 static void relay_gone(struct env *env, struct session *session, unsigned side) {
         int error = 0;
         socklen_t len = sizeof(error);
 
-        session_busy(session, 1);
-        if (sys_getsockopt(session->fd[side], SOL_SOCKET, SO_ERROR, &error, &len) < 0 || !error)
+        session_busy(session, SESSION_BUSY);
+        if (sys_getsockopt(session->fd[side], SOL_SOCKET, SO_ERROR, &error, &len) < 0 ||
+            (!error && !relay_is_over(session, side)))
                 error = ECONNRESET;
-        relay_lost(env, session, side, error);
-        session_busy(session, 0);
+        if (error)
+                relay_lost(env, session, side, error);
+        else
+                direction_shut(&session->direction[!side]);
+        session_busy(session, SESSION_AT_REST);
 }
 
 static enum life_event relay_fin(struct env *env, struct session *session, unsigned side) {
@@ -365,19 +386,25 @@ static enum life_event relay_fin(struct env *env, struct session *session, unsig
         return LIFE_NOTHING;
 }
 
-void relay_caught(struct env *env, struct session *session) {
-        for (unsigned side = 0; side < SESSION_SIDES; side++) {
-                struct tcp_info info = { 0 };
-                socklen_t len = sizeof(info);
+int relay_torn(const struct session *session) {
+        unsigned side = session->busy & 1;
+        ssize_t n;
+        char byte;
 
-                /* A connection that we have not ended ourselves is in CLOSE only after a reset or a timeout. */
-                if (session->flags & (SESSION_UNIX(side) | SESSION_LOST(side) | SESSION_DEAF(side)) ||
-                    session->direction[!side].state == DIRECTION_SHUT)
-                        continue;
-                if (sys_getsockopt(session->fd[side], IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
-                    info.tcpi_state == TCP_CLOSE)
-                        relay_gone(env, session, side);
-        }
+        if (session->busy == SESSION_AT_REST)
+                return 0;
+        if (session->state != LIFE_RELAYING || session->busy == SESSION_BUSY || session->busy > SESSION_FLUSHING(1))
+                return 1;
+        if (!(session->flags & SESSION_UNIX(side)) && !relay_is_over(session, side))
+                return 0;
+        /* An AF_UNIX peer that is gone is so for every send. */
+        if (session->busy == SESSION_FLUSHING(side))
+                return !(session->flags & SESSION_UNIX(side));
+        /* Bytes come before an error, so where there are some it was not told. */
+        if (session->direction[side].piped)
+                return 0;
+        n = sys_recv(session->fd[side], &byte, 1, MSG_PEEK);
+        return n <= 0 && n != -EAGAIN;
 }
 
 /* Reads, within what the limit leaves; with nothing left, the direction is held. */
@@ -516,10 +543,10 @@ enum life_event relay_event(struct env *env, struct session *session, unsigned s
          * report it only after all that came before it.)
          */
         if (events & POLLER_ERR) {
-                session_busy(session, 1);
+                session_busy(session, SESSION_BUSY);
                 if (sys_getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error)
                         relay_lost(env, session, side, error);
-                session_busy(session, 0);
+                session_busy(session, SESSION_AT_REST);
         }
         return relay_move(env, session);
 }

@@ -46,9 +46,9 @@ int64_t relay_resume_ms(const struct env *env, const struct session *session, un
 void relay_lost(struct env *env, struct session *session, unsigned side, int error);
 
 /*
- * A process died while it was at work on this session: it may have been told of a reset, which the
- * kernel says only once, and not have noted it.  Asks the connections whether they still are.
+ * Whether the process before this one died where something of the session was out of the kernel, and is lost: bytes;
+ * or the word that a side was reset, which is said once, so that it would look like a FIN now.
  */
-void relay_caught(struct env *env, struct session *session);
+int relay_torn(const struct session *session);
 
 #endif

@@ -43,9 +43,9 @@ void session_note_end(struct session *session, unsigned end, int error) {
         session->error = (int16_t)error;
 }
 
-void session_busy(struct session *session, uint8_t busy) {
+void session_busy(struct session *session, unsigned busy) {
         atomic_signal_fence(memory_order_seq_cst);
-        *(volatile uint8_t *)&session->busy = busy;
+        *(volatile uint8_t *)&session->busy = (uint8_t)busy;
         atomic_signal_fence(memory_order_seq_cst);
 }
 
@@ -133,12 +133,15 @@ static int session_client_left(struct session *session, uint32_t events) {
 
         if (!(events & (POLLER_ERR | POLLER_HUP)))
                 return 0;
+        /* The kernel tells it once: to whoever asks again, a reset looks like a FIN. */
+        session_busy(session, SESSION_BUSY);
         if (sys_getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
                 error = EIO;
         if (error) {
                 session_note_end(session, ACCESS_CLIENT_RESET, error);
                 return 1;
         }
+        session_busy(session, SESSION_AT_REST);
         if (!(events & POLLER_HUP) || session->direction[SESSION_CLIENT].piped || sys_recv(fd, &byte, 1, MSG_PEEK) > 0)
                 return 0;
         session_note_end(session, ACCESS_CLIENT_FIN, 0);
@@ -349,8 +352,6 @@ void session_adopt(struct env *env, struct session *session, int registered, int
                 return;
         }
         deadline_arm(env, session);
-        if (caught && session->state == LIFE_RELAYING)
-                relay_caught(env, session);
         env->shared->unsure[env_index(env, session)] = 1;
         env->unsure++;
         loop_ready(&env->loop, env_index(env, session));

@@ -27,6 +27,16 @@ enum session_side { SESSION_CLIENT, SESSION_SERVER, SESSION_SIDES };
 #define SESSION_WATCHED(side) (1u << (side))    /* the poller tells when that side can be written to */
 #define SESSION_SECOND 4u                       /* the server socket has its SOCKOPT_SECOND options, or needs none */
 
+/*
+ * What session.busy holds.  SESSION_BUSY: bytes are out of the kernel, or what it has told.  A splice takes no bytes
+ * out, but where it fails it has taken the error of its socket: SESSION_FILLING() a pipe from that side,
+ * SESSION_FLUSHING() one to it.
+ */
+#define SESSION_AT_REST 0u
+#define SESSION_BUSY 1u
+#define SESSION_FILLING(side) (2u + (side))
+#define SESSION_FLUSHING(side) (4u + (side))
+
 #define SESSION_NO_SERVER UINT16_MAX
 #define SESSION_NO_BACKEND UINT16_MAX   /* before the preface has said which, in a frontend without a default */
 
@@ -34,7 +44,7 @@ struct session {
         /* What a message touches. */
         uint32_t generation;            /* first: one more for each session that had this record; atomic */
         uint8_t state;                  /* enum life_state */
-        uint8_t busy;                   /* bytes are out of the kernel at this moment */
+        uint8_t busy;                   /* what is out of the kernel at this moment: see above */
         uint8_t flags;
         uint8_t end;                    /* enum access_end, ACCESS_END_N while nobody ended it */
         int32_t fd[SESSION_SIDES];      /* owned; -1: none */
@@ -120,9 +130,9 @@ void session_adopt(struct env *env, struct session *session, int registered, int
 
 /*
  * Marks the session while bytes are out of the kernel, or what is known of them is not in the record yet: a
- * process that takes it over finds it so, and resets it.
+ * process that takes it over finds it so, and resets it; see relay_torn().
  */
-void session_busy(struct session *session, uint8_t busy);
+void session_busy(struct session *session, unsigned busy);
 
 /* What the socket of a server that was given up has signalled says nothing of the next. */
 void session_forget_server(struct session *session);

@@ -16,6 +16,7 @@
 #include "session/deadline.h"
 #include "session/pick.h"
 #include "session/preface.h"
+#include "session/relay.h"
 #include "worker/control.h"
 #include "worker/slots.h"
 
@@ -393,16 +394,18 @@ static int adopt_poisonous(const struct env_shared *shared, struct session *sess
 static void adopt_one(struct env_shared *shared, struct env **envs, struct session *session, int inherited,
                       uint32_t *next_thread, struct adopt_report *report) {
         int valid = adopt_valid(shared, session), caught = adopt_caught(shared, session);
+        int torn = valid && relay_torn(session);
 
         if (!valid)
                 adopt_defuse(shared, session);
         adopt_count(shared, session, inherited, next_thread);
-        if (!valid || session->busy || adopt_poisonous(shared, session, caught)) {
+        if (!valid || torn || adopt_poisonous(shared, session, caught)) {
                 report->reset++;
                 adopt_reset(envs[session->thread], session,
-                            valid && session->busy ? ACCESS_RECOVERED_BUSY : ACCESS_INTERNAL);
+                            torn ? ACCESS_RECOVERED_BUSY : ACCESS_INTERNAL);
                 return;
         }
+        session->busy = SESSION_AT_REST;
         report->adopted++;
         session_adopt(envs[session->thread], session, inherited, caught);
 }

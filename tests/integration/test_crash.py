@@ -30,7 +30,7 @@ def _check_losses(crew, kills, threads):
     ends = [record["end"] for record in crew.proxy.access()]
     tap.note(f"{len(ends)} of {crew.total()} sessions are in the access log")
     busy = ends.count("recovered-busy")
-    odd = [end for end in ends if end not in crowd.FINE and end != "recovered-busy"]
+    odd = [record for record in crew.proxy.access() if record["end"] not in (*crowd.FINE, "recovered-busy")]
     tap.equal(odd, [], "other ends")
     old = [failure for failure in crew.failed if failure[0] != "new"]
     tap.check(len(old) <= busy, f"{len(old)} old sessions were lost, the log names {busy}: {old}")
