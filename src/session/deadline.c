@@ -143,8 +143,9 @@ enum life_event deadline_expire(struct env *env, struct session *session) {
                 case DEADLINE_UNTIL:
                         return session->state == LIFE_CLOSING ? close_look(env, session) : LIFE_DUE;
                 case DEADLINE_LATE_OPTIONS:
-                        session->flags |= SESSION_LATE_OPTIONS;
+                        /* Noted after it was done: whoever takes over before that does it once more. */
                         connect_options(env, session, SOCKOPT_LATER);
+                        session->flags |= SESSION_LATE_OPTIONS;
                         break;
                 case DEADLINE_TOKENS:
                         return deadline_tokens(env, session);

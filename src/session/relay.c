@@ -168,8 +168,8 @@ static void relay_prepare(struct env *env, struct session *session, unsigned sid
                 return;
         if (!session->direction[side].bytes && !session->greeting && n <= SOCKOPT_SEGMENT)
                 return;
-        session->sockets |= SESSION_SECOND;
         connect_options(env, session, SOCKOPT_SECOND);
+        session->sockets |= SESSION_SECOND;
 }
 
 /*

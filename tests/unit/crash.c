@@ -35,7 +35,7 @@ static const struct scenario crash_scenarios[] = {
           .chunk = 100000 },
 };
 #define CRASH_SCENARIOS (sizeof(crash_scenarios) / sizeof(crash_scenarios[0]))
-#define CRASH_OTHERS 1
+#define CRASH_OTHERS 2
 #define CRASH_CELLS (RUN_KINDS * (RUN_SCENARIOS + CRASH_SCENARIOS))
 
 struct death {
@@ -135,6 +135,23 @@ static void a_reset_that_only_a_splice_knew_of(void **state) {
         assert_int_equal(run.client.error, ECONNRESET);
 }
 
+/* Options that are put off until a session is five seconds old are not forgotten where somebody dies setting them. */
+static void an_option_that_was_not_set(void **state) {
+        struct run run;
+        uint64_t count;
+
+        run_start(&run, &run_kinds[0], &run_scenarios[0]);
+        assert_true(run_all(&run));
+        count = run.counted[SCRIPT_SETSOCKOPT];
+        run_start(&run, &run_kinds[0], &run_scenarios[0]);
+        script.die_at = SCRIPT_SETSOCKOPT;
+        script.die_when = SCRIPT_BEFORE;
+        script.die_nth = count;
+        assert_true(run_all(&run));
+        assert_int_equal(run.rig.deaths, 1);
+        assert_true(run.counted[SCRIPT_SETSOCKOPT] > count);
+}
+
 /*
  * At the last call of each kind; where both sides are of one family at the first too, and before it.  With CRASH_ALL=1,
  * at all of them and in every way, which takes minutes.
@@ -165,6 +182,7 @@ int main(void) {
         static struct cell cells[CRASH_CELLS];
         static struct CMUnitTest tests[CRASH_CELLS + CRASH_OTHERS] = {
                 cmocka_unit_test(a_reset_that_only_a_splice_knew_of),
+                cmocka_unit_test(an_option_that_was_not_set),
         };
         size_t n = 0;
 
