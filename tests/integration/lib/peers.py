@@ -72,7 +72,8 @@ class Server:
 
 
 def echo(sock):
-    """Sends back what comes, then its FIN."""
+    """Sends back what comes, then its FIN.  However long its client is silent: it is the proxy that may have timeouts."""
+    sock.settimeout(None)
     while piece := sock.recv(65536):
         sock.sendall(piece)
 
