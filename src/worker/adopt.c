@@ -202,7 +202,7 @@ int adopt_list_unowned(const struct arena *arena, int32_t *list, size_t size) {
         adopt_own_fixed(arena, &set);
         adopt_own_traffic(arena, &set);
         for (size_t fd = 0; fd < set.size; fd++)
-                owned += set.has[fd];
+                owned += set.has[fd] != ADOPT_NOBODY;
         /* The kernel gives the lowest number that is free: what was opened beside many is not far above their count. */
         last = owned + ADOPT_FEW < set.size ? owned + ADOPT_FEW : set.size - 1;
         if (owned < ADOPT_FEW)
