@@ -11,7 +11,7 @@ PACKAGES_BUILD="autoconf automake gcc libc-ares-dev libc6-dev libcap-ng-dev libc
 PACKAGES_DEMO="iperf3 python3"
 # To test it: the unit test library and what measures the sources, checks of the manual and of the unit, what
 # "make dist" packs with, the fuzzer, and the real clients and servers of the integration tests.
-PACKAGES_TEST="libcmocka-dev universal-ctags mandoc systemd xz-utils clang libclang-rt-14-dev
+PACKAGES_TEST="libcmocka-dev universal-ctags mandoc systemd xz-utils zsh clang libclang-rt-14-dev
         chromium chromium-driver curl dnsmasq-base hitch iproute2 nginx openssl postgresql procps prometheus redis-server
         redis-tools tmux tshark wrk"
 # Of these, the ones that start a service when they are installed.  Tests start their own.

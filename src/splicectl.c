@@ -29,6 +29,7 @@ struct splicectl {
         struct show_options show;
         const char *socket;
         long timeout_ms;
+        int timed;                      /* --timeout was given */
         const char *by, *value;         /* kill --BY VALUE */
         int pcapng;
         char **words;                   /* the command's */
@@ -52,9 +53,10 @@ static void splicectl_usage(FILE *out) {
               "  tap [--pcapng] ID                      a session's bytes as they pass\n"
               "  metrics                                as Prometheus reads them\n"
               "\n"
-              "  -s SOCKET      the daemon's admin socket (default: " SPLICECTL_SOCKET ")\n"
-              "  --json         print the API's answer as it is\n"
-              "  -V, -h         print the version, this help\n"
+              "  -s, --socket SOCKET  the daemon's admin socket (default: " SPLICECTL_SOCKET ")\n"
+              "  --json               print the API's answer as it is\n"
+              "  -V, --version        print the version\n"
+              "  -h, --help           print this help\n"
               "\n"
               "Exit status: 0, 1 where it was refused or for bad usage, 2 where no daemon is there.\n",
               out);
@@ -170,7 +172,11 @@ static int splicectl_wait_ready(struct splicectl *ctl) {
 }
 
 static int splicectl_top(struct splicectl *ctl) {
-        return splicectl_takes(ctl, 0, "top") ? top_run(&ctl->call, &ctl->show) : SPLICECTL_REFUSED;
+        if (!splicectl_takes(ctl, 0, "top"))
+                return SPLICECTL_REFUSED;
+        if (ctl->show.json)
+                return splicectl_wrong("--json: not for", "top", "status, show and what changes something");
+        return top_run(&ctl->call);
 }
 
 static int splicectl_tap(struct splicectl *ctl) {
@@ -203,7 +209,12 @@ static int splicectl_run(struct splicectl *ctl) {
                         return splicectl_wrong("an option of kill:", ctl->by, "with kill alone");
                 if (ctl->pcapng && splicectl_commands[i].run != splicectl_tap)
                         return splicectl_wrong("an option of tap:", "pcapng", "with tap alone");
+                if (ctl->timed && splicectl_commands[i].run != splicectl_wait_ready)
+                        return splicectl_wrong("an option of wait-ready:", "timeout", "with wait-ready alone");
+                if (call_impossible(ctl->socket))
+                        return SPLICECTL_REFUSED;
                 r = call_init(&ctl->call, ctl->socket);
+                ctl->call.json = ctl->show.json;
                 if (r < 0)
                         fprintf(stderr, "splicectl: %s\n", strerror(-r));
                 else
@@ -232,6 +243,7 @@ static int splicectl_option(struct splicectl *ctl, int option) {
                 ctl->show.json = 1;
                 return 0;
         case SPLICECTL_TIMEOUT:
+                ctl->timed = 1;
                 ctl->timeout_ms = splicectl_duration(optarg);
                 return ctl->timeout_ms < 0 ? 1 + splicectl_wrong("--timeout: wrong duration", optarg, "500ms, 10s, 2m")
                                            : 0;

@@ -4,14 +4,26 @@
 
 # Names that the daemon knows: frontends, or servers as BACKEND/NAME.
 _splicectl_names() {
-        "${_splicectl_call[@]}" show "$1" 2>/dev/null | awk 'NR > 1 { print $1 }'
+        COLUMNS=1000 "${_splicectl_call[@]}" show "$1" 2>/dev/null | sed '1d; s/  .*//'
+}
+
+# Offers those lines of standard input that begin with the word.  Not by compgen -W, which expands what it is given: names
+# are the config's, and no commands.
+_splicectl_offer() {
+        local name
+
+        while IFS= read -r name; do
+                if [[ -n $name && $name == "$word"* ]]; then
+                        printf -v name %q "$name"
+                        COMPREPLY+=("$name")
+                fi
+        done
 }
 
 _splicectl() {
-        local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command='' i
+        local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command='' position=0 i
         local commands='status show server weight address frontend kill reload upgrade wait-ready top tap metrics'
         local -a _splicectl_call=(splicectl)
-        local position=0
 
         for ((i = 1; i < COMP_CWORD; i++)); do
                 case ${COMP_WORDS[i]} in
@@ -19,7 +31,7 @@ _splicectl() {
                         _splicectl_call+=(-s "${COMP_WORDS[i + 1]}")
                         ((i++))
                         ;;
-                --timeout | --source) ((i++)) ;;
+                --timeout | --source | --server | --frontend) ((i++)) ;;
                 -*) ;;
                 *)
                         if [[ -z $command ]]; then
@@ -37,27 +49,27 @@ _splicectl() {
                 return
                 ;;
         --server)
-                mapfile -t COMPREPLY < <(compgen -W "$(_splicectl_names servers)" -- "$word")
+                _splicectl_offer < <(_splicectl_names servers)
                 return
                 ;;
         --frontend)
-                mapfile -t COMPREPLY < <(compgen -W "$(_splicectl_names frontends)" -- "$word")
+                _splicectl_offer < <(_splicectl_names frontends)
                 return
                 ;;
         --timeout | --source) return ;;
         esac
-        local words=''
         case $command:$position in
-        :*) words="$commands -s --json -V -h" ;;
-        show:0) words='frontends listeners backends servers sessions config' ;;
-        server:0 | weight:0 | address:0) words=$(_splicectl_names servers) ;;
-        server:1) words='ready drain maint' ;;
-        frontend:0) words=$(_splicectl_names frontends) ;;
-        frontend:1) words='ready pause' ;;
-        kill:0) words='--server --frontend --source' ;;
-        wait-ready:0) words='--timeout' ;;
-        tap:0) words="--pcapng $(_splicectl_names sessions)" ;;
+        :*) mapfile -t COMPREPLY < <(compgen -W "$commands -s --socket --json -V --version -h --help" -- "$word") ;;
+        show:0)
+                mapfile -t COMPREPLY < <(compgen -W 'frontends listeners backends servers sessions config' -- "$word")
+                ;;
+        server:0 | weight:0 | address:0) _splicectl_offer < <(_splicectl_names servers) ;;
+        server:1) mapfile -t COMPREPLY < <(compgen -W 'ready drain maint' -- "$word") ;;
+        frontend:0) _splicectl_offer < <(_splicectl_names frontends) ;;
+        frontend:1) mapfile -t COMPREPLY < <(compgen -W 'ready pause' -- "$word") ;;
+        kill:0) mapfile -t COMPREPLY < <(compgen -W '--server --frontend --source' -- "$word") ;;
+        wait-ready:0) mapfile -t COMPREPLY < <(compgen -W '--timeout' -- "$word") ;;
+        tap:0) _splicectl_offer < <(echo --pcapng && _splicectl_names sessions) ;;
         esac
-        mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
 }
 complete -F _splicectl splicectl

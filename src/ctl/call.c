@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define CALL_CONNECT_MS 3000L
@@ -27,6 +28,16 @@ int call_init(struct call *call, const char *socket) {
                 return -ENOMEM;
         call->curl = curl_easy_init();
         return call->curl ? 0 : -ENOMEM;
+}
+
+int call_impossible(const char *socket) {
+        static const size_t longest = sizeof(((struct sockaddr_un *)0)->sun_path) - 1;
+
+        if (*socket && strlen(socket) <= longest)
+                return 0;
+        fprintf(stderr, "splicectl: -s: %s; allowed: a path of 1 to %zu bytes\n",
+                *socket ? "the path is too long" : "the path is empty", longest);
+        return 1;
 }
 
 void call_deinit(struct call *call) {
@@ -54,6 +65,19 @@ static size_t call_write(char *data, size_t size, size_t n, void *arg) {
         body->length += n;
         body->text[body->length] = '\0';
         return n;
+}
+
+/* What to do about a connect that failed. */
+static const char *call_advice(int error) {
+        switch (error) {
+        case EACCES:
+        case EPERM:
+                return "; be root or the daemon's user, or let a group in by 'admin { mode group }' in the config";
+        case ENOENT:
+                return "; is it running, and is -s what 'admin { socket }' says?";
+        default:
+                return "; is it running, and is -s right?";
+        }
 }
 
 /* One attempt.  libcurl's code, with *sent set where the request may have reached the daemon. */
@@ -87,7 +111,9 @@ static CURLcode call_try(struct call *call, const char *method, const char *url,
         *sent = code != CURLE_COULDNT_CONNECT && connected > 0;
         curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &number);
         if (code == CURLE_COULDNT_CONNECT && number)
-                snprintf(call->why, sizeof(call->why), "%s", strerror((int)number));
+                snprintf(call->why, sizeof(call->why), "%s%s", strerror((int)number), call_advice((int)number));
+        else if (code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_WEIRD_SERVER_REPLY)
+                snprintf(call->why, sizeof(call->why), "what answers is no HTTP; is -s right?");
         else if (code != CURLE_OK)
                 snprintf(call->why, sizeof(call->why), "%s", *error ? error : curl_easy_strerror(code));
         curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, NULL);
@@ -113,7 +139,8 @@ static int call_once(struct call *call, const char *method, const char *url, con
                 free(body.text);
                 if (code == CURLE_OUT_OF_MEMORY)
                         return -ENOMEM;
-                if (code == CURLE_COULDNT_CONNECT)
+                if (code == CURLE_COULDNT_CONNECT || code == CURLE_UNSUPPORTED_PROTOCOL ||
+                    code == CURLE_WEIRD_SERVER_REPLY)
                         return CALL_NO_DAEMON;
                 if ((changes && sent) || code == CURLE_OPERATION_TIMEDOUT || tries == CALL_TRIES)
                         return CALL_BROKEN;
@@ -139,6 +166,12 @@ int call_request(struct call *call, const char *method, const char *path, const 
         return r;
 }
 
+void call_print(const struct call_answer *answer) {
+        fwrite(answer->text, 1, answer->length, stdout);
+        if (answer->length && answer->text[answer->length - 1] != '\n')
+                putchar('\n');
+}
+
 int call_complain(const struct call *call, int r, const struct call_answer *answer) {
         const char *error = NULL, *detail = NULL;
 
@@ -147,14 +180,15 @@ int call_complain(const struct call *call, int r, const struct call_answer *answ
                 return 1;
         }
         if (r == CALL_NO_DAEMON) {
-                fprintf(stderr, "splicectl: no daemon answers at %s: %s; is it running, and is -s right?\n",
-                        call->socket, call->why);
+                fprintf(stderr, "splicectl: no daemon answers at %s: %s\n", call->socket, call->why);
                 return 2;
         }
         if (r == CALL_BROKEN) {
                 fprintf(stderr, "splicectl: the daemon at %s gave no whole answer: %s\n", call->socket, call->why);
                 return 1;
         }
+        if (call->json)
+                call_print(answer);
         if (answer->json)
                 json_unpack(answer->json, "{s?s, s?s}", "error", &error, "detail", &detail);
         if (detail)

@@ -15,6 +15,7 @@
 struct call {
         void *curl;             /* libcurl's handle, owned */
         const char *socket;     /* path, borrowed */
+        int json;               /* what the daemon answers to a change or a refused request is printed as it came */
         char why[CALL_WHY];     /* what went wrong in the last request, one line */
 };
 
@@ -29,6 +30,9 @@ struct call_answer {
 /* Prepares requests to the socket at that path.  Returns 0 or -ENOMEM; call_deinit() is fine in either case. */
 int call_init(struct call *call, const char *socket);
 void call_deinit(struct call *call);
+
+/* Whether nobody can listen at that path; says so on standard error. */
+int call_impossible(const char *socket);
 
 /* Outcomes of call_request() other than an answer; call->why says which. */
 #define CALL_NO_DAEMON 1        /* nobody listens there, or the path is not to be reached */
@@ -47,6 +51,9 @@ int call_get(struct call *call, const char *path, struct call_answer *answer);
 
 /* Says on standard error why a request failed or was refused.  Returns the exit status: 1, or 2 for no daemon. */
 int call_complain(const struct call *call, int r, const struct call_answer *answer);
+
+/* The body of an answer, as it came, to standard output. */
+void call_print(const struct call_answer *answer);
 
 /* A part of a path, escaped.  Owned by the caller (free()); NULL where memory ran out. */
 char *call_escape(struct call *call, const char *part);

@@ -27,8 +27,11 @@ static int change_send(struct call *call, const char *method, const char *path, 
                        struct call_answer *answer) {
         int r = call_request(call, method, path, body, answer);
 
-        if (r == 0 && (answer->status == done || answer->status == 200 || answer->status == 204))
+        if (r == 0 && (answer->status == done || answer->status == 200 || answer->status == 204)) {
+                if (call->json)
+                        call_print(answer);
                 return 0;
+        }
         r = call_complain(call, r, answer);
         call_answer_free(answer);
         return r;
@@ -121,7 +124,8 @@ int change_kill_all(struct call *call, const char *by, const char *value) {
         if (escaped && asprintf(&path, "/v1/sessions?%s=%s", by, escaped) >= 0)
                 r = change_send(call, "DELETE", path, NULL, 200, &answer);
         if (path && r == 0) {
-                printf("%" PRId64 " sessions killed\n", show_number(answer.json, "killed"));
+                if (!call->json)
+                        printf("%" PRId64 " sessions killed\n", show_number(answer.json, "killed"));
                 call_answer_free(&answer);
         }
         free(escaped);
@@ -132,6 +136,7 @@ int change_kill_all(struct call *call, const char *by, const char *value) {
 /* A reload or upgrade that was asked for. */
 struct change_wait {
         const char *what;
+        int quiet;              /* the end is not told: the API's answer stands on standard output alone */
         char before[40];        /* when the last one before it was */
         int64_t generation;
         int64_t until_ms;       /* when to give up */
@@ -156,8 +161,9 @@ static int change_arrived(struct change_wait *wait, const json_t *status) {
                 wait->told_ms = change_now_ms() + CHANGE_TOLD_MS;
         if (!told && change_now_ms() < wait->told_ms)
                 return 0;
-        printf("%s done: worker %" PRId64 " (generation %" PRId64 ") serves\n", wait->what,
-               show_number(status, "worker_pid"), show_number(status, "worker_generation"));
+        if (!wait->quiet)
+                printf("%s done: worker %" PRId64 " (generation %" PRId64 ") serves\n", wait->what,
+                       show_number(status, "worker_pid"), show_number(status, "worker_generation"));
         return 1;
 }
 
@@ -182,7 +188,9 @@ static int change_begin(struct call *call, struct change_wait *wait) {
 }
 
 int change_generation(struct call *call, const char *what) {
-        struct change_wait wait = { .what = what, .until_ms = change_now_ms() + CHANGE_WAIT_MS };
+        struct change_wait wait = {
+                .what = what, .quiet = call->json, .until_ms = change_now_ms() + CHANGE_WAIT_MS,
+        };
         struct call_answer answer;
         int r = change_begin(call, &wait), arrived = 0;
 
@@ -233,6 +241,8 @@ int change_wait_ready(struct call *call, long timeout_ms) {
                 call_answer_free(&answer);
                 usleep(CHANGE_POLL_US);
         }
+        if (call->json && answer.status == 200)
+                call_print(&answer);
         call_answer_free(&answer);
         return r;
 }

@@ -30,6 +30,12 @@ enum table_color show_state_color(const char *state) {
         return TABLE_PLAIN;
 }
 
+int show_usable(const json_t *server) {
+        const char *state = show_text(server, "state");
+
+        return strcmp(state, "up") == 0 || strcmp(state, "unchecked") == 0;
+}
+
 static void show_count(struct table *table, const json_t *object, const char *key) {
         table_printf(table, TABLE_PLAIN, "%" PRId64, show_number(object, key));
 }
@@ -57,11 +63,9 @@ int show_body(struct call *call, const char *path) {
         struct call_answer answer;
         int r = call_request(call, "GET", path, NULL, &answer);
 
-        if (r == 0 && answer.status == 200) {
-                fwrite(answer.text, 1, answer.length, stdout);
-                if (answer.length && answer.text[answer.length - 1] != '\n')
-                        putchar('\n');
-        } else
+        if (r == 0 && answer.status == 200)
+                call_print(&answer);
+        else
                 r = call_complain(call, r, &answer);
         call_answer_free(&answer);
         return r;
@@ -130,10 +134,8 @@ static void show_backend(struct table *table, const json_t *backend) {
         size_t i;
 
         json_array_foreach(servers, i, server) {
-                const char *state = show_text(server, "state");
-
                 sessions += show_number(server, "sessions");
-                usable += strcmp(state, "up") == 0 || strcmp(state, "unchecked") == 0;
+                usable += show_usable(server);
         }
         table_add(table, TABLE_PLAIN, show_text(backend, "name"));
         table_add(table, TABLE_PLAIN, show_text(backend, "balance"));
@@ -187,26 +189,28 @@ static void show_servers(struct table *table, const json_t *backend) {
 }
 
 static const struct table_column show_frontend_columns[] = {
-        { "FRONTEND", TABLE_LEFT, 10 }, { "STATE", TABLE_LEFT, 0 }, { "NOW", TABLE_RIGHT, 0 },
-        { "TOTAL", TABLE_RIGHT, 0 }, { "DENIED", TABLE_RIGHT, 0 }, { "LIMITED", TABLE_RIGHT, 0 },
-        { "UP", TABLE_RIGHT, 0 }, { "DOWN", TABLE_RIGHT, 0 },
+        { "FRONTEND", TABLE_LEFT, 10, 0 }, { "STATE", TABLE_LEFT, 0, 0 }, { "NOW", TABLE_RIGHT, 0, 0 },
+        { "TOTAL", TABLE_RIGHT, 0, 0 }, { "DENIED", TABLE_RIGHT, 0, 0 }, { "LIMITED", TABLE_RIGHT, 0, 0 },
+        { "UP", TABLE_RIGHT, 0, 0 }, { "DOWN", TABLE_RIGHT, 0, 0 },
 };
 
 static const struct table_column show_backend_columns[] = {
-        { "BACKEND", TABLE_LEFT, 10 }, { "BALANCE", TABLE_LEFT, 0 }, { "USABLE", TABLE_RIGHT, 0 },
-        { "SESSIONS", TABLE_RIGHT, 0 }, { "QUEUED", TABLE_RIGHT, 0 },
+        { "BACKEND", TABLE_LEFT, 10, 0 }, { "BALANCE", TABLE_LEFT, 0, 0 }, { "USABLE", TABLE_RIGHT, 0, 0 },
+        { "SESSIONS", TABLE_RIGHT, 0, 0 }, { "QUEUED", TABLE_RIGHT, 0, 0 },
 };
 
 static const struct table_column show_server_columns[] = {
-        { "SERVER", TABLE_LEFT, 10 }, { "ADDRESS", TABLE_LEFT, 12 }, { "STATE", TABLE_LEFT, 0 },
-        { "WT", TABLE_RIGHT, 0 }, { "NOW", TABLE_RIGHT, 0 }, { "TOTAL", TABLE_RIGHT, 0 },
-        { "FAILED", TABLE_RIGHT, 0 }, { "MS", TABLE_RIGHT, 0 }, { "CHECK", TABLE_LEFT, 6 },
+        { "SERVER", TABLE_LEFT, 10, TABLE_LATE }, { "ADDRESS", TABLE_LEFT, 12, TABLE_MIDDLE },
+        { "STATE", TABLE_LEFT, 0, 0 }, { "WT", TABLE_RIGHT, 0, 0 }, { "NOW", TABLE_RIGHT, 0, 0 },
+        { "TOTAL", TABLE_RIGHT, 0, 0 }, { "FAILED", TABLE_RIGHT, 0, 0 }, { "MS", TABLE_RIGHT, 0, 0 },
+        { "CHECK", TABLE_LEFT, 6, 0 },
 };
 
 static const struct table_column show_session_columns[] = {
-        { "ID", TABLE_LEFT, 0 }, { "STATE", TABLE_LEFT, 0 }, { "FRONTEND", TABLE_LEFT, 6 },
-        { "SERVER", TABLE_LEFT, 8 }, { "CLIENT", TABLE_LEFT, 12 }, { "AGE", TABLE_RIGHT, 0 },
-        { "IDLE", TABLE_RIGHT, 0 }, { "UP", TABLE_RIGHT, 0 }, { "DOWN", TABLE_RIGHT, 0 },
+        { "ID", TABLE_LEFT, 0, 0 }, { "STATE", TABLE_LEFT, 0, 0 }, { "FRONT", TABLE_LEFT, 5, 0 },
+        { "SERVER", TABLE_LEFT, 8, TABLE_MIDDLE }, { "CLIENT", TABLE_LEFT, 12, TABLE_LATE | TABLE_MIDDLE },
+        { "AGE", TABLE_RIGHT, 0, 0 }, { "IDLE", TABLE_RIGHT, 0, 0 }, { "UP", TABLE_RIGHT, 0, 0 },
+        { "DOWN", TABLE_RIGHT, 0, 0 },
 };
 
 static const struct show_kind {

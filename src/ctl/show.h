@@ -31,6 +31,9 @@ int show_body(struct call *call, const char *path);
 /* The colour of a state: of a server, a frontend or the daemon. */
 enum table_color show_state_color(const char *state);
 
+/* Whether a server takes sessions, by its state: 1 or 0. */
+int show_usable(const json_t *server);
+
 /* Members of a JSON object: a string or "-", a number or 0. */
 const char *show_text(const json_t *object, const char *key);
 int64_t show_number(const json_t *object, const char *key);

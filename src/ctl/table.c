@@ -71,6 +71,18 @@ static size_t table_length(const char *text) {
         return n;
 }
 
+/* The widest column that may still be cut, of those that do so late or of the others; else the number of columns. */
+static size_t table_widest(const struct table *table, const size_t widths[TABLE_COLUMNS], unsigned late) {
+        size_t widest = table->n_columns;
+
+        for (size_t c = 0; c < table->n_columns; c++)
+                if (table->columns[c].least && widths[c] > table->columns[c].least &&
+                    (table->columns[c].flags & TABLE_LATE) == late &&
+                    (widest == table->n_columns || widths[c] > widths[widest]))
+                        widest = c;
+        return widest;
+}
+
 static void table_widths(const struct table *table, size_t width, size_t widths[TABLE_COLUMNS]) {
         size_t total = (table->n_columns - 1) * TABLE_GAP;
 
@@ -83,37 +95,39 @@ static void table_widths(const struct table *table, size_t width, size_t widths[
                 }
                 total += widths[c];
         }
-        while (total > width) {
-                size_t widest = table->n_columns;
+        for (unsigned late = 0; late <= TABLE_LATE; late += TABLE_LATE)
+                while (total > width) {
+                        size_t widest = table_widest(table, widths, late);
 
-                for (size_t c = 0; c < table->n_columns; c++)
-                        if (table->columns[c].least && widths[c] > table->columns[c].least &&
-                            (widest == table->n_columns || widths[c] > widths[widest]))
-                                widest = c;
-                if (widest == table->n_columns)
-                        return;
-                widths[widest]--;
-                total--;
-        }
+                        if (widest == table->n_columns)
+                                break;
+                        widths[widest]--;
+                        total--;
+                }
 }
 
-/* Prints one cell; a text that is too long loses its end to an ellipsis. */
-static void table_cell(FILE *out, const char *text, size_t width, enum table_align align, int last) {
-        size_t length = table_length(text), cut = length > width ? width - 1 : length;
-        const char *end = text;
-
-        if (align == TABLE_RIGHT)
-                for (size_t i = length; i < width; i++)
-                        fputc(' ', out);
-        for (size_t n = 0; *end; end++) {
-                n += (*end & 0xc0) != 0x80;
-                if (n > cut)
+/* Where the character with that number begins, or the text's end. */
+static const char *table_at(const char *text, size_t number) {
+        for (size_t n = 0; *text; text++) {
+                n += (*text & 0xc0) != 0x80;
+                if (n > number)
                         break;
         }
-        fwrite(text, 1, (size_t)(end - text), out);
-        if (cut < length)
-                fputs("…", out);
-        if (align == TABLE_LEFT && !last)
+        return text;
+}
+
+/* Prints one cell; a text that is too long loses its end or its middle to an ellipsis. */
+static void table_cell(FILE *out, const char *text, size_t width, const struct table_column *column, int last) {
+        size_t length = table_length(text), kept = length > width ? width - 1 : length;
+        size_t tail = kept < length && column->flags & TABLE_MIDDLE ? kept - kept / 3 : 0;
+
+        if (column->align == TABLE_RIGHT)
+                for (size_t i = length; i < width; i++)
+                        fputc(' ', out);
+        fwrite(text, 1, (size_t)(table_at(text, kept - tail) - text), out);
+        if (kept < length)
+                fprintf(out, "…%s", table_at(text, length - tail));
+        if (column->align == TABLE_LEFT && !last)
                 for (size_t i = length; i < width; i++)
                         fputc(' ', out);
 }
@@ -134,7 +148,7 @@ void table_print(const struct table *table, FILE *out, size_t width, int colored
                 int last = c + 1 == table->n_columns;
 
                 fputs(colored ? "\033[1m" : "", out);
-                table_cell(out, table->columns[c].title, widths[c], table->columns[c].align, last);
+                table_cell(out, table->columns[c].title, widths[c], &table->columns[c], last);
                 fputs(colored ? "\033[0m" : "", out);
                 fputs(last ? "\n" : "  ", out);
         }
@@ -144,18 +158,20 @@ void table_print(const struct table *table, FILE *out, size_t width, int colored
                 int last = c + 1 == table->n_columns, paint = colored && cell->color != TABLE_PLAIN;
 
                 fputs(paint ? colors[cell->color] : "", out);
-                table_cell(out, cell->text, widths[c], table->columns[c].align, last);
+                table_cell(out, cell->text, widths[c], &table->columns[c], last);
                 fputs(paint ? "\033[0m" : "", out);
                 fputs(last ? "\n" : "  ", out);
         }
 }
 
 size_t table_width(FILE *out) {
+        const char *columns = getenv("COLUMNS");
         struct winsize size = { 0 };
+        long said = columns ? strtol(columns, NULL, 10) : 0;
 
-        if (!isatty(fileno(out)) || ioctl(fileno(out), TIOCGWINSZ, &size) < 0 || size.ws_col < 20)
-                return 80;
-        return size.ws_col;
+        if (isatty(fileno(out)) && ioctl(fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col >= 20)
+                return size.ws_col;
+        return said >= 20 ? (size_t)said : 80;
 }
 
 int table_colored(FILE *out) {

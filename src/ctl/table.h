@@ -8,7 +8,7 @@
 
 /*
  * Tables of text: columns as wide as they need to be, and where that is more than the output has, those that may be cut
- * give way, the widest first.  Widths count characters, not bytes.
+ * give way, the widest first, and those marked TABLE_LATE only after the others.  Widths count characters, not bytes.
  */
 
 #define TABLE_COLUMNS 12
@@ -19,7 +19,12 @@ struct table_column {
         const char *title;
         enum table_align align;
         size_t least;           /* may be cut to so many characters; 0: never */
+        unsigned flags;
 };
+
+/* Flags of a column: gives way only after the others; loses its middle and not its end, as befits an address. */
+#define TABLE_LATE 1u
+#define TABLE_MIDDLE 2u
 
 enum table_color { TABLE_PLAIN, TABLE_GOOD, TABLE_BAD, TABLE_WARN, TABLE_DIM };
 
@@ -43,7 +48,10 @@ void table_printf(struct table *table, enum table_color color, const char *fmt, 
 /* Prints titles and rows, `width` characters wide at most where that can be.  colored: with escapes for a terminal. */
 void table_print(const struct table *table, FILE *out, size_t width, int colored);
 
-/* How wide the output is, 80 where it is no terminal; and whether to colour: a terminal, and NO_COLOR is not set. */
+/*
+ * How wide the output is: a terminal's width, else what $COLUMNS says, else 80.  And whether to colour: a terminal, and
+ * NO_COLOR is not set.
+ */
 size_t table_width(FILE *out);
 int table_colored(FILE *out);
 

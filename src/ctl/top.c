@@ -61,16 +61,21 @@ static int top_make(struct top *top) {
         return view_make(&top->view, top->samples[0].status ? &top->samples[0] : NULL, &top->samples[1], top->order);
 }
 
-static int top_snapshot(struct top *top, const struct show_options *options) {
+/* One look for those who read no screen: two samples, since rates need a while to be seen. */
+static int top_snapshot(struct top *top) {
         struct call_answer answer;
-        int r = sample_take(top->call, &top->samples[1], &answer);
 
-        if (r != 0) {
-                r = call_complain(top->call, answer.status ? 0 : r, &answer);
-                call_answer_free(&answer);
-                return r;
+        for (int i = 0; i < 2; i++) {
+                int r = sample_take(top->call, &top->samples[i], &answer);
+
+                if (r != 0) {
+                        r = call_complain(top->call, answer.status ? 0 : r, &answer);
+                        call_answer_free(&answer);
+                        return r;
+                }
+                if (i == 0)
+                        usleep(TOP_PERIOD_MS * 1000);
         }
-        (void)options;
         if (top_make(top) < 0) {
                 fprintf(stderr, "splicectl: %s\n", strerror(ENOMEM));
                 return 1;
@@ -276,13 +281,13 @@ static int top_screen(struct top *top) {
         return r < 0 ? r : 0;
 }
 
-int top_run(struct call *call, const struct show_options *options) {
+int top_run(struct call *call) {
         struct top top = { .call = call };
         int r;
 
         setlocale(LC_CTYPE, "");
         if (!isatty(STDOUT_FILENO) || !isatty(STDIN_FILENO))
-                r = top_snapshot(&top, options);
+                r = top_snapshot(&top);
         else {
                 struct call_answer answer;
 

@@ -78,6 +78,57 @@ static int view_frontends(struct view *view, const struct sample *former, const 
         return 0;
 }
 
+/* A server as it was before.  Several addresses of one name stand in the same order, mostly. */
+static const json_t *view_before(const json_t *servers, size_t number, const json_t *server) {
+        const json_t *same = json_array_get(servers, number);
+
+        if (same && strcmp(show_text(same, "address"), show_text(server, "address")) != 0)
+                same = sample_find(servers, "address", show_text(server, "address"));
+        return same;
+}
+
+static int view_backend(struct view *view, const json_t *backend, const json_t *before, double seconds) {
+        const json_t *servers = json_object_get(backend, "servers"), *server;
+        struct view_line *line = view_add(view, VIEW_BACKEND, TABLE_PLAIN, show_text(backend, "name"));
+        int64_t sessions = 0, usable = 0;
+        double new = 0, bytes_up = 0, bytes_down = 0;
+        char column[128], of[TABLE_NUMBER], up[TABLE_NUMBER], down[TABLE_NUMBER];
+        size_t i;
+
+        if (!line)
+                return -ENOMEM;
+        json_array_foreach(servers, i, server) {
+                const json_t *same = view_before(json_object_get(before, "servers"), i, server);
+
+                sessions += show_number(server, "sessions");
+                usable += show_usable(server);
+                new += sample_rate(same, server, "sessions_total", seconds);
+                bytes_up += sample_rate(same, server, "bytes_up", seconds);
+                bytes_down += sample_rate(same, server, "bytes_down", seconds);
+        }
+        line->color = usable ? TABLE_PLAIN : TABLE_BAD;
+        view_column(column, sizeof(column), show_text(backend, "name"), 18);
+        snprintf(of, sizeof(of), "%" PRId64 "/%zu", usable, json_array_size(servers));
+        snprintf(line->text, sizeof(line->text), "%s  %-10.10s %7s %5" PRId64 " %6" PRId64 " %7.1f %8s %8s", column,
+                 show_text(backend, "balance"), of, sessions, show_number(backend, "queued"), new,
+                 table_size((uint64_t)bytes_up, up), table_size((uint64_t)bytes_down, down));
+        return 0;
+}
+
+static int view_backends(struct view *view, const struct sample *former, const struct sample *now, double seconds) {
+        const json_t *backend;
+        size_t i;
+        int r = view_title(view, "%-18s  %-10s %7s %5s %6s %7s %8s %8s", "BACKEND", "BALANCE", "USABLE", "NOW",
+                           "QUEUED", "NEW/s", "UP/s", "DOWN/s");
+
+        json_array_foreach(now->backends, i, backend)
+                if (r == 0)
+                        r = view_backend(view, backend,
+                                         former ? sample_find(former->backends, "name", show_text(backend, "name"))
+                                                : NULL, seconds);
+        return r;
+}
+
 static int view_server(struct view *view, const json_t *backend, const json_t *server, const json_t *before,
                        double seconds) {
         const char *state = show_text(server, "state");
@@ -109,13 +160,8 @@ static int view_servers(struct view *view, const struct sample *former, const st
                 const json_t *servers = json_object_get(before, "servers");
 
                 json_array_foreach(json_object_get(backend, "servers"), k, server) {
-                        /* Several addresses of one name stand in the same order as before, mostly. */
-                        const json_t *same = json_array_get(servers, k);
-
-                        if (same && strcmp(show_text(same, "address"), show_text(server, "address")) != 0)
-                                same = sample_find(servers, "address", show_text(server, "address"));
                         if (r == 0)
-                                r = view_server(view, backend, server, same, seconds);
+                                r = view_server(view, backend, server, view_before(servers, k, server), seconds);
                 }
         }
         return r;
@@ -170,6 +216,8 @@ int view_make(struct view *view, const struct sample *former, const struct sampl
         *view = (struct view){ 0 };
         view_head(view, former, now, seconds);
         r = view_frontends(view, former, now, seconds);
+        if (r == 0)
+                r = view_backends(view, former, now, seconds);
         if (r == 0)
                 r = view_servers(view, former, now, seconds);
         if (r == 0)

@@ -10,7 +10,7 @@
  * test see the same.
  */
 
-enum view_kind { VIEW_TITLE, VIEW_FRONTEND, VIEW_SERVER, VIEW_SESSION };
+enum view_kind { VIEW_TITLE, VIEW_FRONTEND, VIEW_BACKEND, VIEW_SERVER, VIEW_SESSION };
 
 #define VIEW_TEXT 400
 #define VIEW_NAME 200

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
 """splicectl against a running daemon: what it shows, changes and refuses, and top on a terminal."""
+import json
 import os
 import shutil
 import subprocess
@@ -95,13 +96,46 @@ def _refused():
     for words in (["server", "app", "ready"], ["server", "app/x", "ready"], ["server", "app/a", "away"], ["weight", "app/a", "257"],
                   ["weight", "app/a", "1.5"], ["address", "app/a", "nonsense"], ["frontend", "x", "ready"], ["kill", "99"],
                   ["kill"], ["kill", "--server", "app/x"], ["show", "x"], ["show"], ["nonsense"], ["status", "x"],
-                  ["wait-ready", "--timeout", "5"], ["kill", "--source", "x"], ["status", "--frontend", "web"]):
+                  ["wait-ready", "--timeout", "5"], ["kill", "--source", "x"], ["status", "--frontend", "web"],
+                  ["status", "--timeout", "5s"], ["--json", "top"]):
         text = ctl.refused(setup.proxy, *words)
         tap.check(text.startswith(("splicectl: ", "usage: ")), f"{words}: {text!r}")
-    setup.proxy.admin_path = f"{setup.dir}/nobody"
-    text = ctl.refused(setup.proxy, "status", status=2)
-    tap.check("no daemon answers at" in text and "nobody" in text, f"without a daemon: {text!r}")
+    for path, status, words in (("", 1, "the path is empty"), ("/" + "x" * 107, 1, "the path is too long"),
+                                (setup.fronts[1].partition(":")[2], 2, "no HTTP"),
+                                (__file__, 2, "Connection refused; is it running"),
+                                (f"{setup.dir}/nobody", 2, "nobody: No such file or directory; is it running, and is -s")):
+        setup.proxy.admin_path = path
+        text = ctl.refused(setup.proxy, "status", status=status)
+        tap.check(words in text and text.count("\n") == 1, f"with {path[:80]!r}: {text!r}")
     tap.check("no daemon" in ctl.refused(setup.proxy, "wait-ready", "--timeout", "100ms", status=2), "wait-ready without one")
+
+
+@tap.case("who may not connect is told what to do")
+def _forbidden():
+    if os.getuid() != 0:
+        raise tap.Skip("it takes root to be somebody else")
+    setup = _Setup()
+    os.chmod(setup.dir, 0o755)
+    done = subprocess.run([ctl.PROGRAM, "-s", setup.proxy.admin_path, "status"], capture_output=True, text=True, check=False,
+                          user=65534, group=65534, extra_groups=[])
+    tap.check("Permission denied; be root or the daemon's user" in done.stderr, f"it says {done.stderr!r}")
+    tap.equal(done.returncode, 2, "its status")
+
+
+@tap.case("with --json, a change and a refusal print what the API answers")
+def _json():
+    setup = _Setup()
+    sock, _ = setup.session()
+    server = ctl.asked(setup.proxy, "server", "app/a", "drain")
+    tap.equal((server["name"], server["state"]), ("a", "drain"), "a server that was changed")
+    tap.equal(ctl.asked(setup.proxy, "weight", "app/a", "7")["weight"], 7, "its weight")
+    tap.equal(ctl.asked(setup.proxy, "frontend", "web", "pause")["state"], "paused", "a frontend that was changed")
+    tap.equal(ctl.asked(setup.proxy, "wait-ready"), {"ready": True, "waiting": []}, "wait-ready")
+    tap.equal(ctl.asked(setup.proxy, "kill", "--frontend", "web"), {"killed": 1}, "kill")
+    tap.equal(ctl.asked(setup.proxy, "reload"), {"generation": 2}, "reload")
+    said, why = ctl.run(setup.proxy, "--json", "kill", "99", status=1)
+    tap.equal(json.loads(said)["detail"], why.strip().partition(": ")[2], "the reason of a refusal")
+    sock.close()
 
 
 @tap.case("reload and upgrade wait for their worker, or say why not; wait-ready")
@@ -162,12 +196,22 @@ def _rolling():
     tap.note(f"{served[0]} exchanges")
 
 
-@tap.case("top prints one snapshot in a pipe")
+@tap.case("top prints one snapshot in a pipe, with rates")
 def _snapshot():
     setup = _Setup()
     setup.session()
+    stop = threading.Event()
+
+    def load():
+        while not stop.is_set():
+            setup.session()[0].close()
+    loading = proxy.thread(load)
     text = ctl.said(setup.proxy, "top")
-    tap.check(all(word in text for word in ("serving", "web", "app/a", "app/b", "relaying")), f"top says {text}")
+    stop.set()
+    loading.result()
+    rate = float(next(line for line in text.splitlines() if line.startswith("web ")).split()[3])
+    tap.check(rate > 0, f"new sessions a second: {text}")
+    tap.check(all(word in text for word in ("serving", "web", "roundrobin", "app/a", "app/b", "relaying")), f"top says {text}")
     tap.check(all(len(line) <= 80 for line in text.splitlines()), f"80 columns: {text}")
 
 
@@ -212,7 +256,7 @@ def _top():
         servers = ctl.asked(setup.proxy, "show", "backends")["backends"][0]["servers"]
         return next(server["state"] for server in servers if server["name"] == name)
 
-    # The cursor is on the frontend first, then come the servers and the session.
+    # The cursor is on the frontend first, then come the backend, its servers and the session.
     terminal.keys("p")
     terminal.wait("pause web? (y/n)")
     terminal.keys("y")
@@ -220,6 +264,8 @@ def _top():
     terminal.wait("paused")
     terminal.keys("r", "y")
     proxy.wait_for(lambda: state("frontends", "web") == "ready", "the frontend to be ready")
+    terminal.keys("Down", "d")
+    terminal.wait("d, r and m are for servers")
     terminal.keys("Down", "d")
     terminal.wait("drain app/a? (y/n)")
     terminal.keys("n")
@@ -245,25 +291,50 @@ def _top():
     sock.close()
 
 
-@tap.case("completion for bash knows commands and names")
+COMPLETION = os.path.join(os.path.abspath(os.environ.get("top_srcdir", ".")), "contrib/completion")
+LONG = "a-name-that-is-longer-than-a-column-of-a-table-is-in-80-chars"
+
+
+@tap.case("completion for bash knows commands and names, and takes none for an order")
 def _completion():
+    programs.need("bash")
     setup = _Setup()
-    script = os.path.join(os.environ.get("top_srcdir", "."), "contrib/completion/splicectl.bash")
-    if not shutil.which("bash"):
-        raise tap.Skip("bash is not installed")
+    servers = "".join(proxy.server(name, setup.servers["a"].address) for name in ("odd $(echo 1)", "odd $(echo 2)", LONG))
+    setup.proxy.reload(setup.config + proxy.frontend("two  words", f"unix:{setup.dir}/two", "odd") +
+                       proxy.backend("odd", servers))
+    script = f"{COMPLETION}/splicectl.bash"
 
     def completed(*words):
         line = " ".join(f"'{word}'" for word in words)
         text = (f"PATH={os.path.dirname(ctl.PROGRAM)}:$PATH; source '{script}'; COMP_WORDS=({line}); "
                 f"COMP_CWORD={len(words) - 1}; _splicectl; printf '%s\\n' \"${{COMPREPLY[@]}}\"")
-        return subprocess.run(["bash", "-c", text], capture_output=True, text=True, check=True).stdout.split()
+        return subprocess.run(["bash", "-c", text], capture_output=True, text=True, check=True).stdout.splitlines()
 
     admin = setup.proxy.admin_path
     tap.equal(completed("splicectl", "wei"), ["weight"], "a command")
     tap.equal(completed("splicectl", "-s", admin, "server", "app/"), ["app/a", "app/b"], "servers")
     tap.equal(completed("splicectl", "-s", admin, "server", "app/a", "d"), ["drain"], "states")
-    tap.equal(completed("splicectl", "-s", admin, "frontend", ""), ["web"], "frontends")
+    tap.equal(completed("splicectl", "-s", admin, "frontend", "w"), ["web"], "frontends")
+    tap.equal(completed("splicectl", "-s", admin, "show", "se"), ["servers", "sessions"], "lists")
+    tap.equal(completed("splicectl", "-s", admin, "weight", "odd/o"), [r"odd/odd\ \$\(echo\ 1\)", r"odd/odd\ \$\(echo\ 2\)"],
+              "odd names")
+    tap.equal(completed("splicectl", "-s", admin, "weight", "odd/a"), [f"odd/{LONG}"], "a long name")
     tap.equal(completed("splicectl", "-s", admin, "kill", "--server", "app/b"), ["app/b"], "a server to kill by")
+
+
+@tap.case("completion for zsh knows commands, states and names", 60)
+def _zsh():
+    programs.need("zsh")
+    setup = _Setup()
+    terminal = _Terminal("zsh -f -i")
+    terminal.keys(f"PS1='% '; PATH={os.path.dirname(ctl.PROGRAM)}:$PATH; fpath=({COMPLETION} $fpath); autoload -Uz compinit; "
+                  f"compinit -u -D; clear; echo there'fore'", "Enter")
+    terminal.wait("therefore", without="compinit")
+    for typed, wanted in (("wei", "weight"), ("server app/", "app/a  app/b"), ("show li", "listeners"),
+                          ("server app/a dr", "drain"), ("frontend w", "web"), ("kill --server app/", "app/a  app/b"),
+                          ("frontend web p", "pause")):
+        terminal.keys("C-u", "C-l", f"splicectl -s {setup.proxy.admin_path} {typed}", "Tab")
+        terminal.wait(wanted)
 
 
 tap.run()

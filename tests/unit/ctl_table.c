@@ -11,7 +11,7 @@
 #include "ctl/table.h"
 
 static const struct table_column columns[] = {
-        { "NAME", TABLE_LEFT, 6 }, { "N", TABLE_RIGHT, 0 }, { "WHERE", TABLE_LEFT, 5 },
+        { "NAME", TABLE_LEFT, 6, 0 }, { "N", TABLE_RIGHT, 0, 0 }, { "WHERE", TABLE_LEFT, 5, 0 },
 };
 
 /* What is printed; to be freed. */
@@ -70,6 +70,41 @@ static void test_narrow(void **unused) {
         table_free(&table);
 }
 
+/* A column that is to give way late does so, and one that loses its middle keeps both ends. */
+static void test_address(void **unused) {
+        static const struct table_column some[] = {
+                { "NAME", TABLE_LEFT, 6, 0 }, { "WHERE", TABLE_LEFT, 5, TABLE_LATE | TABLE_MIDDLE },
+        };
+        struct table table;
+
+        (void)unused;
+        table_init(&table, some, 2);
+        table_add(&table, TABLE_PLAIN, "a-long-name");
+        table_add(&table, TABLE_PLAIN, "unix:/run/äpp/front.sock");
+        check(&table, 32, 0, "NAME    WHERE\na-lon…  unix:/run/äpp/front.sock\n");
+        check(&table, 24, 0, "NAME    WHERE\na-lon…  unix:…front.sock\n");
+        check(&table, 10, 0, "NAME    WHERE\na-lon…  u…ock\n");
+        table_free(&table);
+}
+
+/* What a pipe is told of its width. */
+static void test_width(void **unused) {
+        FILE *out = tmpfile();
+
+        (void)unused;
+        assert_non_null(out);
+        unsetenv("COLUMNS");
+        assert_int_equal(table_width(out), 80);
+        setenv("COLUMNS", "1000", 1);
+        assert_int_equal(table_width(out), 1000);
+        setenv("COLUMNS", "5", 1);
+        assert_int_equal(table_width(out), 80);
+        setenv("COLUMNS", "x", 1);
+        assert_int_equal(table_width(out), 80);
+        unsetenv("COLUMNS");
+        fclose(out);
+}
+
 static void test_color(void **unused) {
         struct table table;
 
@@ -115,8 +150,9 @@ static void test_numbers(void **unused) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_wide), cmocka_unit_test(test_narrow), cmocka_unit_test(test_color),
-                cmocka_unit_test(test_harmless), cmocka_unit_test(test_numbers),
+                cmocka_unit_test(test_wide), cmocka_unit_test(test_narrow), cmocka_unit_test(test_address),
+                cmocka_unit_test(test_width), cmocka_unit_test(test_color), cmocka_unit_test(test_harmless),
+                cmocka_unit_test(test_numbers),
         };
 
         return cmocka_run_group_tests_name("ctl_table", tests, NULL, NULL);

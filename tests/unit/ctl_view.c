@@ -27,7 +27,8 @@ static struct sample sample_at(double at_s, int n) {
                                   2048 * n);
         sample.frontends = json_pack("[{s:s, s:s, s:i, s:i, s:i, s:i}]", "name", "web", "state", "ready", "sessions", 5,
                                      "sessions_total", 10 * n, "bytes_up", 1024 * n, "bytes_down", 2048 * n);
-        sample.backends = json_pack("[{s:s, s:[{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i}]}]", "name", "app", "servers",
+        sample.backends = json_pack("[{s:s, s:s, s:i, s:[{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i}]}]", "name", "app",
+                                    "balance", "leastconn", "queued", 7, "servers",
                                     "name", "a", "address", "10.0.0.1:80", "state", "down", "weight", 2, "sessions", 4,
                                     "sessions_total", 10 * n, "bytes_up", 1024 * n, "bytes_down", 2048 * n);
         sample.sessions = parsed("[{\"id\": \"1\", \"state\": \"relaying\", \"client\": \"unix\", \"server\": \"a\","
@@ -89,6 +90,9 @@ static void test_lines(void **unused) {
         line = line_of(&view, VIEW_FRONTEND, "web");
         assert_int_equal(line->color, TABLE_GOOD);
         assert_non_null(strstr(line->text, "ready        5      10.0      1.0K      2.0K"));
+        line = line_of(&view, VIEW_BACKEND, "app");
+        assert_int_equal(line->color, TABLE_BAD);
+        assert_non_null(strstr(line->text, "leastconn      0/1     4      7    10.0     1.0K     2.0K"));
         line = line_of(&view, VIEW_SERVER, "app/a");
         assert_int_equal(line->color, TABLE_BAD);
         assert_non_null(strstr(line->text, "down        2     4      10.0      1.0K      2.0K"));
