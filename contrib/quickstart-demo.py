@@ -9,6 +9,8 @@ import hashlib
 import json
 import os
 import queue
+import random
+import re
 import shutil
 import signal
 import socket
@@ -31,7 +33,7 @@ TCP_SERVER = ("127.0.0.1", 18090)
 IPERF_SERVER = ("127.0.0.1", 15202)
 IPERF_FRONTEND = ("127.0.0.1", 15201)
 FRONTENDS = [("127.0.0.1", 18080), ("127.0.0.1", 18081), IPERF_FRONTEND]
-PAGE = ("127.0.0.1", 18404)
+PAGE = ("127.0.0.1", 18404)             # this port, or another one where it is taken
 
 
 class Trouble(Exception):
@@ -55,6 +57,7 @@ class EchoServer:
 
     def __init__(self, address):
         self.digests = queue.Queue()
+        self.watched = True
         self.listener = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
         if not isinstance(address, str):
             self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -80,7 +83,8 @@ class EchoServer:
                 sock.shutdown(socket.SHUT_WR)
             except OSError:
                 return
-        self.digests.put((received, digest.hexdigest()))
+        if self.watched:
+            self.digests.put((received, digest.hexdigest()))
 
 
 def start(command, log, environment=None):
@@ -106,7 +110,7 @@ def stop(process, number):
 def check_ports():
     """Every port that the demonstration uses must be free."""
     busy = []
-    for address in FRONTENDS + [TCP_SERVER, IPERF_SERVER, PAGE]:
+    for address in FRONTENDS + [TCP_SERVER, IPERF_SERVER]:
         with socket.socket() as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -116,6 +120,20 @@ def check_ports():
     if busy:
         raise Trouble("these addresses are needed and cannot be used: " + ", ".join(busy) +
                       "\nStop what listens there ('ss -ltnp' shows it), or another quickstart, and try again.")
+
+
+def page_address():
+    """Where the status page goes: the usual port, or any that is free."""
+    for port in (PAGE[1], 0):
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                sock.bind((PAGE[0], port))
+            except OSError as error:
+                why = error
+                continue
+            return sock.getsockname()
+    raise Trouble(f"no port for the status page: {why}")
 
 
 def wait_ready(process, addresses):
@@ -182,7 +200,7 @@ def echo_through(address, server, payload, digest):
     elif hashlib.sha256(back).hexdigest() != digest:
         problems.append("the checksum of what came back is wrong")
     try:
-        # A probe of wait_ready() may have reached the server, or not.
+        # A probe of wait_ready() may have reached the server, or not; checks do.
         while (seen := server.digests.get(timeout=START_SECONDS))[0] == 0:
             pass
         if seen != (len(payload), digest):
@@ -241,22 +259,56 @@ def measure(folder, echo_tcp, echo_unix, iperf):
     return not wrong
 
 
-def check_page():
-    """What the status page has to show by now: at least what the measured pairs have moved."""
-    with urllib.request.urlopen(f"http://{PAGE[0]}:{PAGE[1]}/v1/status", timeout=10) as answer:
-        moved = json.load(answer)["bytes_up"]
-    if moved < PAYLOAD:
-        raise Trouble(f"the status page knows of {moved} bytes only")
+def get(url):
+    """The text at a URL."""
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return answer.read().decode()
 
 
-def say_next(folder, config, running):
-    top = os.path.dirname(os.path.dirname(os.path.abspath(config)))
+def check_page(page):
+    """The status page and the metrics have to show what was measured: two pairs for each frontend of them."""
+    text, metrics = get(page), get(f"{page}metrics")
+    for name in ("to-tcp", "to-unix", "iperf"):
+        if f">{name}<" not in text:
+            raise Trouble(f"the status page at {page} does not show the frontend {name}")
+        found = re.search(rf'^spliced_frontend_bytes_total{{frontend="{name}",direction="up"}} (\d+)$', metrics, re.M)
+        if not found or int(found[1]) < (2 * PAYLOAD if name != "iperf" else 1):
+            raise Trouble(f"{page}metrics does not know of the traffic of {name}: {found and found[0]}")
+
+
+def trickle(folder):
+    """A little traffic for as long as the demonstration runs, so that there is something to see."""
+    fronts = [*FRONTENDS[:2], f"{folder}/tcp.sock", f"{folder}/unix.sock"]
+    held = []
+    while True:
+        try:
+            held.append(connect(random.choice(fronts), 5))
+            for sock in (held[-1], random.choice(held)):
+                left = random.randrange(1 << 10, 64 << 10)
+                sock.sendall(bytes(left))
+                while left and (count := len(sock.recv(left))):
+                    left -= count
+        except OSError:
+            held.clear()                # killed by splicectl, say: begin anew
+        if len(held) > random.randrange(30):
+            held.pop(0).close()
+        time.sleep(random.uniform(0.02, 0.1))
+
+
+def say_next(folder, arguments, page):
+    config, top = arguments.config, os.path.dirname(os.path.dirname(os.path.abspath(arguments.config)))
+    ctl = f"{os.path.dirname(os.path.abspath(arguments.spliced))}/splicectl -s {folder}/admin.sock"
     print(f"""
 Next:
   {os.path.relpath(os.path.abspath(config), top)}  what was running here; other samples are beside it
-  README.md, man -l man/spliced.8, man -l man/spliced.conf.5  in {top}
+  README.md, man -l man/spliced.8, man -l man/spliced.conf.5, man -l man/splicectl.1  in {top}
   contrib/check  runs every test""")
-    if running:
+    if arguments.once:
+        print(f"""
+The status page and the metrics showed all of it; without --once they would be there now:
+  {page}
+  {page}metrics""")
+    else:
         print(f"""
 spliced serves until Ctrl-C; its log is {folder}/spliced.log.  From another terminal:
   bash -c 'exec 3<>/dev/tcp/127.0.0.1/18080; echo hello >&3; head -1 <&3'
@@ -265,27 +317,36 @@ with netcat (apt-get install netcat-openbsd) or socat, where each line comes bac
   nc 127.0.0.1 18081
   nc -U {folder}/tcp.sock
   socat - UNIX-CONNECT:{folder}/unix.sock
-All of this shows, as it happens, in a browser at
-  http://{PAGE[0]}:{PAGE[1]}/""", flush=True)
+A little traffic goes on by itself.  See it and steer it:
+  {ctl} top
+  {ctl} show sessions
+  {ctl} server echo-tcp/tcp drain
+and in a browser, as it happens:
+  {page}""", flush=True)
 
 
 def serve(arguments, folder, processes):
     """Starts everything, measures, waits.  Returns whether everything was right."""
     check_ports()
     unix_server = f"{folder}/echo.sock"
-    environment = {**os.environ, "SPLICED_DEMO": folder}
+    address = page_address()
+    page = f"http://{address[0]}:{address[1]}/"
+    environment = {**os.environ, "SPLICED_DEMO": folder, "SPLICED_DEMO_PAGE": str(address[1])}
+    echo_tcp, echo_unix = EchoServer(TCP_SERVER), EchoServer(unix_server)
     with open(f"{folder}/iperf3.log", "wb") as log:
         processes["iperf3"] = start(["iperf3", "-s", "--forceflush", "-B", IPERF_SERVER[0],
                                      "-p", str(IPERF_SERVER[1])], log)
     with open(f"{folder}/spliced.log", "wb") as log:
         processes["spliced"] = start([arguments.spliced, "-f", arguments.config], log, environment)
-    echo_tcp, echo_unix = EchoServer(TCP_SERVER), EchoServer(unix_server)
     wait_iperf(processes["iperf3"], folder, 1)
     # Not the frontend of iperf3: its server takes one test at a time, and a probe would count as one.
     wait_ready(processes["spliced"], FRONTENDS[:2] + [f"{folder}/tcp.sock", f"{folder}/unix.sock"])
     good = measure(folder, echo_tcp, echo_unix, processes["iperf3"])
-    check_page()
-    say_next(folder, arguments.config, not arguments.once)
+    check_page(page)
+    if not arguments.once:
+        echo_tcp.watched = echo_unix.watched = False
+        threading.Thread(target=trickle, args=(folder,), daemon=True).start()
+    say_next(folder, arguments, page)
     if not arguments.once:
         processes["spliced"].wait()
         raise Trouble(f"spliced ended with status {processes['spliced'].returncode}")

@@ -42,6 +42,10 @@ result "spliced.conf passes -t with all that is commented out" $? "$output"
 # What contrib/quickstart relies on.
 "$SPLICED" -T -f "$top_srcdir/conf/demo.conf" >"$scratch/default" 2>"$scratch/errors"
 SPLICED_DEMO=/run/demo "$SPLICED" -T -f "$top_srcdir/conf/demo.conf" >"$scratch/demo" 2>>"$scratch/errors"
+SPLICED_DEMO_PAGE=19404 "$SPLICED" -T -f "$top_srcdir/conf/demo.conf" 2>>"$scratch/errors" |
+        grep -qF 'http = "127.0.0.1:19404"' &&
+        grep -qF 'http = "127.0.0.1:18404"' "$scratch/default"
+result "demo.conf has the status page on a port that can be chosen" $? "$(cat "$scratch/errors")"
 for address in 127.0.0.1:18080 127.0.0.1:18081 127.0.0.1:15201 unix:/run/demo/tcp.sock unix:/run/demo/unix.sock; do
         grep -qF "listen \"$address\"" "$scratch/demo"
         result "demo.conf listens on $address" $? "$(cat "$scratch/errors")"
