@@ -275,7 +275,9 @@ class Process:
 
     def result(self, timeout=60.0):
         """What the function returned."""
-        if not select.select([self.reader], [], [], timeout)[0]:
+        poll = select.poll()                    # select() knows descriptors up to 1023
+        poll.register(self.reader)
+        if not poll.poll(timeout * 1000):
             raise tap.Failed("a helper process did not end")
         try:
             value = pickle.load(self.reader)
