@@ -4,6 +4,7 @@
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -91,6 +92,36 @@ def _fields():
     tap.equal(sorted(each["server"] for each in sessions), ["a", "b", "b"], "their servers")
     tap.equal([each["client"] for each in setup.api.sessions("?source=unix")], ["unix"], "those of a source")
     tap.equal(len(setup.api.sessions("?source=127.0.0.0/8&server=app/b")), 1, "those of a source and a server")
+
+
+def _described(schema_part):
+    """The words that the manual needs for a part of the schema: its members, and the states that they may have."""
+    if "$ref" in schema_part:
+        schema_part = SCHEMA["definitions"][schema_part["$ref"].rpartition("/")[2]]
+    words = set(schema_part.get("properties", ()))
+    for name, inner in schema_part.get("properties", {}).items():
+        words |= _described(inner) | set(inner.get("enum", ()) if name == "state" else ())
+    return words | (_described(schema_part["items"]) if "items" in schema_part else set())
+
+
+@tap.case("the manual lists the fields of the schema with their states, and no others")
+def _manual():
+    with open(os.path.join(os.environ.get("top_srcdir", "."), "man/spliced.8"), encoding="utf-8") as file:
+        page = file.read().partition("\n.Sh ADMIN API\n")[2].partition("\n.Sh ")[0]
+    items = dict(re.findall(r"^\.It GET Pa /v1/(\w+)\n(.*?)(?=^\.It |\Z)", page, re.M | re.S))
+    for name, text in items.items():
+        found = set()
+        for line in re.findall(r"^\.(?:Pq |Po )?Cm (.*)$", text, re.M):
+            found |= set(line.replace(" Pc", "").replace(",", " ").replace(".", " ").split())
+        wanted = _described(SCHEMA["definitions"][name])
+        if name in ("frontends", "backends", "sessions"):
+            wanted -= {name}
+        if name == "listeners":         # "all of these", those of frontends, "each with its frontend"
+            wanted = {"frontend"}
+        if name in ("config", "ready"):
+            continue
+        tap.equal(found, wanted, f"what spliced(8) says of {name}")
+    tap.equal(set(items), {"status", "frontends", "listeners", "backends", "sessions", "config", "ready"}, "lists of the manual")
 
 
 @tap.case("a half-closed session says who has sent a FIN, one that waits for a server that it does")

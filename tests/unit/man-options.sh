@@ -79,4 +79,14 @@ for page in "$top_srcdir"/man/*.[1-9]; do
         fi
 done
 
+# README's line of packages is what contrib/prepare.sh installs.
+top=$top_srcdir
+# shellcheck source=contrib/prepare.sh
+. "$top_srcdir/contrib/prepare.sh"
+echo "$PACKAGES_BUILD" | tr ' ' '\n' | grep . | sort >"$scratch/installed"
+sed -n '/^apt-get install /,/[^\\]$/p' "$top_srcdir/README.md" | tr ' ' '\n' | grep -v -x -e apt-get -e install -e '[\\]' -e '' |
+        sort >"$scratch/in-readme"
+out=$(diff "$scratch/installed" "$scratch/in-readme")
+result "the packages that README names are those that contrib/quickstart installs" $? "$out"
+
 echo "1..$n"
