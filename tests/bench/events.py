@@ -41,6 +41,7 @@ class Notice:
     """What the clients noticed of one event."""
 
     longest_ms: float
+    p99_ms: float
     lost: int
     wrong: int
     fresh: int
@@ -245,7 +246,8 @@ def table(names, tested, tool, scale):
                 rows.append("| " + " | ".join([title, proxy.title, "0", "failed", "–", "–", "–"]) + " |")
                 well = False
                 continue
-            print(f"events/{name} {proxy.name}:", " ".join(f"{notice.longest_ms:.1f}" for notice in notices),
+            print(f"events/{name} {proxy.name}:", " ".join(f"{notice.longest_ms:.1f}" for notice in notices), "ms, p99",
+                  " ".join(f"{notice.p99_ms:.2f}" for notice in notices), "ms",
                   file=sys.stderr, flush=True)
             well = well and not any(notice.wrong for notice in notices)
             goal = f" (target {target} ms)" if target and proxy.name == "spliced" else ""

@@ -53,6 +53,8 @@
 #define SESSIONS_MAX 100000
 #define SOURCES 4096                            /* addresses that clients connect from */
 #define EVENTS 256
+#define TIMES 10000                             /* pings are counted by how long they took, in steps of */
+#define TIME_NS INT64_C(10000)
 
 /* What may become of a connection. */
 enum fate {
@@ -81,6 +83,7 @@ struct pinger {
         _Atomic int64_t longest_ns;
         _Atomic int64_t due_ns;                 /* of the ping that is under way */
         _Atomic uint32_t pings;
+        _Atomic uint32_t times[TIMES];          /* the last one has all that took longer */
         _Atomic uint32_t lost;                  /* the session had to be opened again */
         _Atomic bool stop;
 };
@@ -182,6 +185,7 @@ static void *ping_main(void *arg) {
                 if (late_ns > atomic_load(&pinger->longest_ns))
                         atomic_store(&pinger->longest_ns, late_ns);
                 atomic_fetch_add(&pinger->pings, 1);
+                atomic_fetch_add(&pinger->times[late_ns / TIME_NS < TIMES ? late_ns / TIME_NS : TIMES - 1], 1);
                 due_ns += late_ns > PING_NS ? late_ns : PING_NS;
         }
         if (fd >= 0)
@@ -375,13 +379,30 @@ static void order_begin(struct stall *stall) {
         memset(stall->fate_fresh, 0, sizeof(stall->fate_fresh));
         atomic_store(&stall->pinger.longest_ns, 0);
         atomic_store(&stall->pinger.pings, 0);
+        for (unsigned i = 0; i < TIMES; i++)
+                atomic_store(&stall->pinger.times[i], 0);
         atomic_store(&stall->pinger.lost, 0);
         puts("{}");
+}
+
+/* What 99 of 100 pings did not take longer than, in ms; 0 where there were none. */
+static double ping_p99_ms(struct pinger *pinger) {
+        uint64_t all = 0, n = 0;
+        unsigned i = 0;
+
+        for (unsigned k = 0; k < TIMES; k++)
+                all += atomic_load(&pinger->times[k]);
+        if (!all)
+                return 0;
+        while (i < TIMES - 1 && (n += atomic_load(&pinger->times[i])) * 100 < all * 99)
+                i++;
+        return (double)(i + 1) * TIME_NS / 1e6;
 }
 
 static void order_end(struct stall *stall) {
         int64_t longest_ns = atomic_load(&stall->pinger.longest_ns);
         int64_t going_on_ns = now_ns() - atomic_load(&stall->pinger.due_ns);
+        double p99_ms = ping_p99_ms(&stall->pinger);
         uint64_t *sessions = stall->fate_sessions, *fresh = stall->fate_fresh;
 
         if (going_on_ns > longest_ns)
@@ -394,9 +415,9 @@ static void order_end(struct stall *stall) {
         }
         while (stall->active)
                 stall_round(stall);
-        printf("{\"longest_ms\": %.3f, \"pings\": %u, \"lost\": %" PRIu64 ", \"wrong\": %" PRIu64
+        printf("{\"longest_ms\": %.3f, \"p99_ms\": %.2f, \"pings\": %u, \"lost\": %" PRIu64 ", \"wrong\": %" PRIu64
                ", \"fresh\": %" PRIu64 ", \"refused\": %" PRIu64 ", \"fresh_reset\": %" PRIu64
-               ", \"fresh_cut\": %" PRIu64 "}\n", (double)longest_ns / 1e6, atomic_load(&stall->pinger.pings),
+               ", \"fresh_cut\": %" PRIu64 "}\n", (double)longest_ns / 1e6, p99_ms, atomic_load(&stall->pinger.pings),
                sessions[FATE_REFUSED] + sessions[FATE_RESET] + sessions[FATE_CUT] + sessions[FATE_WRONG] +
                (atomic_load(&stall->pinger.lost) ? 1 : 0),
                sessions[FATE_WRONG] + fresh[FATE_WRONG], fresh[FATE_DONE], fresh[FATE_REFUSED], fresh[FATE_RESET],
