@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "health/health.h"
 #include "health/resolve.h"
+#include "session/counters.h"
 #include "worker/adopt.h"
 #include "worker/control.h"
 #include "worker/limits.h"
@@ -300,6 +301,16 @@ static int worker_serve(struct worker *worker) {
         return r;
 }
 
+/* What there was in all: the last line of the log. */
+static void worker_sum_up(struct worker *worker, uint32_t left) {
+        struct counters_frontend_sum all;
+
+        counters_sum_frontend(worker->job->arena, ENV_FRONTENDS, &all);
+        log_info(worker->log, LOG_NO_CONTEXT,
+                 "stopped: %" PRIu64 " sessions served, %" PRIu32 " reset at the end; %" PRIu64 " bytes up, %" PRIu64
+                 " down", worker->job->arena->head->next_session - 1, left, all.bytes[0], all.bytes[1]);
+}
+
 static void worker_finish(struct worker *worker) {
         uint32_t left = atomic_load(&worker->shared.sessions_now);
 
@@ -317,9 +328,7 @@ static void worker_finish(struct worker *worker) {
                 return;
         }
         if (worker->shared.arena)
-                log_info(worker->log, LOG_NO_CONTEXT,
-                         "stopped: %" PRIu64 " sessions served, %" PRIu32 " reset at the end",
-                         worker->job->arena->head->next_session - 1, left);
+                worker_sum_up(worker, left);
         log_stop(worker->log, WORKER_LOG_STOP_MS);
         if (worker->job->alone && worker->signals >= 0)
                 close(worker->signals);

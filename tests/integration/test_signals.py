@@ -95,6 +95,10 @@ def _now(keeper):
     tap.equal(pair.proxy.wait(), 0, "exit status")
     tap.check(time.monotonic() - start < 2 * proxy.slowness(), "at once")
     tap.equal([record["end"] for record in pair.proxy.access()], ["shutdown"] * 20, "ends")
+    bytes_up, bytes_down = (sum(record[key] for record in pair.proxy.access()) for key in ("bytes_up", "bytes_down"))
+    tap.check(bytes_up > 0, "there was traffic")
+    tap.equal(len(pair.proxy.log_lines(rf"stopped: 20 sessions served, 20 reset at the end; {bytes_up} bytes up, {bytes_down} down")),
+              1, "lines that sum it up")
 
 
 tap.case("SIGINT stops now, exit 0; peers see resets and every session is logged")(lambda: _now(True))
