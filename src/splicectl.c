@@ -30,7 +30,6 @@ struct splicectl {
         const char *socket;
         long timeout_ms;
         int timed;                      /* --timeout was given */
-        const char *by, *value;         /* kill --BY VALUE */
         int pcapng;
         char **words;                   /* the command's */
         int n_words;
@@ -41,6 +40,7 @@ static void splicectl_usage(FILE *out) {
               "\n"
               "  status                                 the daemon as a whole\n"
               "  show frontends|listeners|backends|servers|sessions|config\n"
+              "  show sessions --server BACKEND/NAME | --frontend NAME | --source NETWORK\n"
               "  server BACKEND/NAME ready|drain|maint  drain: no new sessions, still checked\n"
               "  weight BACKEND/NAME N                  0 to 256\n"
               "  address BACKEND/NAME ADDRESS\n"
@@ -156,9 +156,11 @@ static int splicectl_frontend(struct splicectl *ctl) {
 static int splicectl_kill(struct splicectl *ctl) {
         static const char usage[] = "kill ID | --server BACKEND/NAME | --frontend NAME | --source NETWORK";
 
-        if (!splicectl_takes(ctl, ctl->by ? 0 : 1, usage))
+        if (!splicectl_takes(ctl, ctl->show.by ? 0 : 1, usage))
                 return SPLICECTL_REFUSED;
-        return ctl->by ? change_kill_all(&ctl->call, ctl->by, ctl->value) : change_kill(&ctl->call, ctl->words[1]);
+        if (ctl->show.by)
+                return change_kill_all(&ctl->call, ctl->show.by, ctl->show.value);
+        return change_kill(&ctl->call, ctl->words[1]);
 }
 
 static int splicectl_generation(struct splicectl *ctl) {
@@ -205,8 +207,11 @@ static int splicectl_run(struct splicectl *ctl) {
 
                 if (strcmp(splicectl_commands[i].name, ctl->words[0]) != 0)
                         continue;
-                if (ctl->by && splicectl_commands[i].run != splicectl_kill)
-                        return splicectl_wrong("an option of kill:", ctl->by, "with kill alone");
+                if (ctl->show.by && splicectl_commands[i].run != splicectl_kill &&
+                    (splicectl_commands[i].run != splicectl_show || ctl->n_words != 2 ||
+                     strcmp(ctl->words[1], "sessions") != 0))
+                        return splicectl_wrong("a choice of sessions:", ctl->show.by,
+                                               "with kill and show sessions alone");
                 if (ctl->pcapng && splicectl_commands[i].run != splicectl_tap)
                         return splicectl_wrong("an option of tap:", "pcapng", "with tap alone");
                 if (ctl->timed && splicectl_commands[i].run != splicectl_wait_ready)
@@ -250,11 +255,11 @@ static int splicectl_option(struct splicectl *ctl, int option) {
         case SPLICECTL_SERVER:
         case SPLICECTL_FRONTEND:
         case SPLICECTL_SOURCE:
-                if (ctl->by)
-                        return 1 + splicectl_wrong("kill: one too many:", optarg,
+                if (ctl->show.by)
+                        return 1 + splicectl_wrong("one choice of sessions too many:", optarg,
                                                    "one of --server, --frontend, --source");
-                ctl->by = by[option - SPLICECTL_SERVER];
-                ctl->value = optarg;
+                ctl->show.by = by[option - SPLICECTL_SERVER];
+                ctl->show.value = optarg;
                 return 0;
         case SPLICECTL_PCAPNG:
                 ctl->pcapng = 1;

@@ -21,7 +21,7 @@ _splicectl_offer() {
 }
 
 _splicectl() {
-        local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command='' position=0 i
+        local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command='' listed='' position=0 i
         local commands='status show server weight address frontend kill reload upgrade wait-ready top tap metrics'
         local -a _splicectl_call=(splicectl)
 
@@ -37,6 +37,7 @@ _splicectl() {
                         if [[ -z $command ]]; then
                                 command=${COMP_WORDS[i]}
                         else
+                                listed=${COMP_WORDS[i]}
                                 ((position++))
                         fi
                         ;;
@@ -68,6 +69,10 @@ _splicectl() {
         frontend:0) _splicectl_offer < <(_splicectl_names frontends) ;;
         frontend:1) mapfile -t COMPREPLY < <(compgen -W 'ready pause' -- "$word") ;;
         kill:0) mapfile -t COMPREPLY < <(compgen -W '--server --frontend --source' -- "$word") ;;
+        show:1)
+                [[ $listed != sessions ]] ||
+                        mapfile -t COMPREPLY < <(compgen -W '--server --frontend --source' -- "$word")
+                ;;
         wait-ready:0) mapfile -t COMPREPLY < <(compgen -W '--timeout' -- "$word") ;;
         tap:0) _splicectl_offer < <(echo --pcapng && _splicectl_names sessions) ;;
         esac

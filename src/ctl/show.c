@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "ctl/show.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -214,15 +215,15 @@ static const struct table_column show_session_columns[] = {
 };
 
 static const struct show_kind {
-        const char *what, *path, *list;
+        const char *what, *list;
         const struct table_column *columns;
         size_t n_columns;
         void (*row)(struct table *table, const json_t *object);
 } show_kinds[] = {
-        { "frontends", "/v1/frontends", "frontends", show_frontend_columns, 8, show_frontend },
-        { "backends", "/v1/backends", "backends", show_backend_columns, 5, show_backend },
-        { "servers", "/v1/backends", "backends", show_server_columns, 9, show_servers },
-        { "sessions", "/v1/sessions", "sessions", show_session_columns, 9, show_session },
+        { "frontends", "frontends", show_frontend_columns, 8, show_frontend },
+        { "backends", "backends", show_backend_columns, 5, show_backend },
+        { "servers", "backends", show_server_columns, 9, show_servers },
+        { "sessions", "sessions", show_session_columns, 9, show_session },
 };
 
 static int show_config(struct call *call) {
@@ -270,12 +271,13 @@ static int show_listeners(struct call *call, const struct show_options *options)
         return 0;
 }
 
-static int show_table(struct call *call, const struct show_kind *kind, const struct show_options *options) {
+static int show_table(struct call *call, const char *path, const struct show_kind *kind,
+                      const struct show_options *options) {
         struct call_answer answer;
         struct table table;
         const json_t *object;
         size_t i;
-        int r = call_get(call, kind->path, &answer);
+        int r = call_get(call, path, &answer);
 
         if (r != 0)
                 return r;
@@ -288,18 +290,35 @@ static int show_table(struct call *call, const struct show_kind *kind, const str
         return 0;
 }
 
-int show_list(struct call *call, const char *what, const struct show_options *options) {
-        char path[64];
+/* Where a list is.  Owned by the caller; NULL where memory ran out, which is said. */
+static char *show_path(struct call *call, const char *what, const struct show_options *options) {
+        char *value = options->by ? call_escape(call, options->value) : NULL, *path = NULL;
 
-        snprintf(path, sizeof(path), "/v1/%s", strcmp(what, "servers") == 0 ? "backends" : what);
-        if (options->json)
-                return show_body(call, path);
-        if (strcmp(what, "config") == 0)
+        if ((options->by && !value) ||
+            asprintf(&path, "/v1/%s%s%s%s%s", strcmp(what, "servers") == 0 ? "backends" : what,
+                     options->by ? "?" : "", options->by ? options->by : "", options->by ? "=" : "",
+                     options->by ? value : "") < 0) {
+                fprintf(stderr, "splicectl: %s\n", strerror(ENOMEM));
+                path = NULL;
+        }
+        free(value);
+        return path;
+}
+
+int show_list(struct call *call, const char *what, const struct show_options *options) {
+        char *path;
+        int r = 1;
+
+        if (strcmp(what, "config") == 0 && !options->json)
                 return show_config(call);
-        if (strcmp(what, "listeners") == 0)
+        if (strcmp(what, "listeners") == 0 && !options->json)
                 return show_listeners(call, options);
-        for (size_t i = 0; i < sizeof(show_kinds) / sizeof(show_kinds[0]); i++)
+        path = show_path(call, what, options);
+        if (path && options->json)
+                r = show_body(call, path);
+        for (size_t i = 0; path && !options->json && i < sizeof(show_kinds) / sizeof(show_kinds[0]); i++)
                 if (strcmp(show_kinds[i].what, what) == 0)
-                        return show_table(call, &show_kinds[i], options);
-        return 1;
+                        r = show_table(call, path, &show_kinds[i], options);
+        free(path);
+        return r;
 }

@@ -14,6 +14,7 @@ struct show_options {
         int json;               /* the API's body, as it came */
         size_t width;
         int colored;
+        const char *by, *value; /* of sessions only those of that server, frontend or source; NULL: all */
 };
 
 /* The daemon as a whole.  Returns the exit status; reasons are on standard error. */

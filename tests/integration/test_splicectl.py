@@ -48,6 +48,10 @@ def _show():
     rows = _table(ctl.said(setup.proxy, "show", "sessions"))
     tap.equal(sorted(rows), [str(n) for n in range(1, 5)], "sessions")
     tap.equal({row[1] for row in rows.values()}, {"relaying"}, "their state")
+    for words, wanted in ((["--source", "unix"], "24"), (["--frontend", "web"], "1234"), (["--source", "10.0.0.0/8"], "")):
+        tap.equal("".join(sorted(_table(ctl.said(setup.proxy, "show", "sessions", *words)))), wanted, f"sessions {words}")
+    some = [ctl.asked(setup.proxy, "show", "sessions", "--server", f"app/{name}")["sessions"] for name in "ab"]
+    tap.equal([{one["server"] for one in each} for each in some], [{"a"}, {"b"}], "sessions of a server")
     tap.check("rcvbuf = " in ctl.said(setup.proxy, "show", "listeners"), "socket options in force")
     config = ctl.said(setup.proxy, "show", "config")
     status, printed, _ = proxy.run("-T", config=config)
@@ -97,6 +101,7 @@ def _refused():
                   ["weight", "app/a", "1.5"], ["address", "app/a", "nonsense"], ["frontend", "x", "ready"], ["kill", "99"],
                   ["kill"], ["kill", "--server", "app/x"], ["show", "x"], ["show"], ["nonsense"], ["status", "x"],
                   ["wait-ready", "--timeout", "5"], ["kill", "--source", "x"], ["status", "--frontend", "web"],
+                  ["show", "servers", "--frontend", "web"], ["show", "sessions", "--server", "app/x"],
                   ["status", "--timeout", "5s"], ["--json", "top"]):
         text = ctl.refused(setup.proxy, *words)
         tap.check(text.startswith(("splicectl: ", "usage: ")), f"{words}: {text!r}")
@@ -180,7 +185,7 @@ def _rolling():
         ctl.said(setup.proxy, "server", f"app/{name}", "drain")
 
         def sessions(name=name):
-            return [one for one in ctl.asked(setup.proxy, "show", "sessions")["sessions"] if one["server"] == name]
+            return ctl.asked(setup.proxy, "show", "sessions", "--server", f"app/{name}")["sessions"]
         proxy.wait_for(lambda: not sessions(), "the server's sessions to end", 30)
         server.close()
         before = served[0]
@@ -316,6 +321,8 @@ def _completion():
     tap.equal(completed("splicectl", "-s", admin, "server", "app/a", "d"), ["drain"], "states")
     tap.equal(completed("splicectl", "-s", admin, "frontend", "w"), ["web"], "frontends")
     tap.equal(completed("splicectl", "-s", admin, "show", "se"), ["servers", "sessions"], "lists")
+    tap.equal(completed("splicectl", "-s", admin, "show", "sessions", "--so"), ["--source"], "a choice of sessions")
+    tap.equal(completed("splicectl", "-s", admin, "show", "servers", "--so"), [""], "no choice of servers")
     tap.equal(completed("splicectl", "-s", admin, "weight", "odd/o"), [r"odd/odd\ \$\(echo\ 1\)", r"odd/odd\ \$\(echo\ 2\)"],
               "odd names")
     tap.equal(completed("splicectl", "-s", admin, "weight", "odd/a"), [f"odd/{LONG}"], "a long name")

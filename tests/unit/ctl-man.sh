@@ -63,9 +63,9 @@ same options zsh
 
 # What "show" knows.
 sed -n 's/^.*show_things\[\] = {\(.*\), NULL.*/\1/p' "$top_srcdir/src/ctl/show.c" | tr -d '", ' >"$scratch/program"
-sed -n 's/^  show //p' "$scratch/help" | tr -d '|' >"$scratch/h"
+sed -n 's/^  show \([a-z|]*\)$/\1/p' "$scratch/help" | tr -d '|' >"$scratch/h"
 same lists h
-sed -n 's/^\.It Ic show Cm //p' "$page" | tr -d '| ' >"$scratch/man"
+sed -n 's/^\.It Ic show Cm \([a-z |]*\)$/\1/p' "$page" | tr -d '| ' >"$scratch/man"
 same lists man
 sed -n "s/^.*'\(frontends .*\)'.*/\1/p" "$bash" | tr -d ' ' >"$scratch/bash"
 same lists bash
