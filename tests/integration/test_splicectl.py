@@ -165,7 +165,8 @@ def _generations():
 
 @tap.case("a rolling restart as the manual describes it: no client sees an error", 90)
 def _rolling():
-    setup = _Setup()
+    setup = _Setup("check { interval = 100ms }")
+    ctl.said(setup.proxy, "wait-ready")
     stop, errors, served = threading.Event(), [], [0]
 
     def load():
@@ -190,9 +191,12 @@ def _rolling():
         server.close()
         before = served[0]
         proxy.wait_for(lambda: served[0] > before + 20, "traffic without it")
-        setup.servers[name] = peers.Server(server.address, peers.say(name))
+        ctl.said(setup.proxy, "server", f"app/{name}", "maint")
         ctl.said(setup.proxy, "server", f"app/{name}", "ready")
-        ctl.said(setup.proxy, "wait-ready")
+        # It needs a while until it listens, and the next one has to wait for that.
+        proxy.wait_for(lambda n=name: _table(ctl.said(setup.proxy, "show", "servers"))[f"app/{n}"][2] == "down", "its first check")
+        setup.servers[name] = peers.Server(server.address, peers.say(name))
+        proxy.wait_for(lambda n=name: _table(ctl.said(setup.proxy, "show", "servers"))[f"app/{n}"][2] == "up", "it to be well")
         proxy.wait_for(lambda n=name: setup.servers[n].count > 5, "traffic with it")
     stop.set()
     for one in loads:
