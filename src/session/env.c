@@ -89,6 +89,22 @@ void env_wake_names(const struct env_shared *shared) {
                 ;
 }
 
+/* Which thread a record names: the one that has it, unless that changes this very moment. */
+__attribute__((no_sanitize("thread"))) static unsigned env_thread_of(const volatile struct session *session) {
+        return session->thread;
+}
+
+/*
+ * A session that was posted to this thread is another's by now, or nobody's.  The record may have a new session
+ * that was posted meanwhile, and since it was in this thread's list, to nobody else: that one's thread is to look.
+ */
+static void env_forward(struct env *env, uint32_t session) {
+        unsigned thread = env_thread_of(&env->shared->sessions[session]) % env->shared->n_threads;
+
+        if (thread != env->thread)
+                env_post_to(env->shared, session, thread);
+}
+
 void env_read_mail(struct env *env) {
         uint32_t at = atomic_exchange(&env->shared->threads[env->thread].mail, 0);
 
@@ -96,10 +112,12 @@ void env_read_mail(struct env *env) {
                 uint32_t index = at - 1;
 
                 at = env->shared->mail[index].next;
-                atomic_store(&env->shared->mail[index].posted, 0);
-                /* It may be another's by now, or nobody's. */
+                /* An exchange, not a store: what was done before anybody found it in the list is seen from here on. */
+                atomic_exchange(&env->shared->mail[index].posted, 0);
                 if (env_owns(env, index))
                         loop_ready(&env->loop, index);
+                else
+                        env_forward(env, index);
         }
 }
 

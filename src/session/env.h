@@ -239,7 +239,10 @@ void env_post_kill_seen(struct env_shared *shared, const struct survey_row *row,
 /* Has listeners that stand still taken up again: a frontend is paused no more.  Any thread. */
 void env_resume(struct env_shared *shared);
 
-/* Takes in what was posted to this thread: its sessions go to the ready list.  On the loop's wake-up. */
+/*
+ * Takes in what was posted to this thread: its sessions go to the ready list, and those that another thread has by
+ * now are passed on.  On the loop's wake-up.
+ */
 void env_read_mail(struct env *env);
 
 /* Gives waiting sessions the places that there are: after a change that made room. */
