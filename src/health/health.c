@@ -305,7 +305,8 @@ static void health_see(struct health *health, struct backend *backend, const str
                 health_unplan(health, member);
         else if (!member->planned)
                 health_plan_first(health, member, record);
-        member->close = fresh && wanted && record->check == SERVER_CHECK_DOWN &&
+        /* Those that a former process did not get to, and those that were only connecting when it went down. */
+        member->close = wanted && record->check == SERVER_CHECK_DOWN &&
                         backend->conf->check.on_down == CONF_ON_DOWN_CLOSE;
         if (record->ejected_until_ms > health->loop.now_ms && !member->ejected_until_ms) {
                 member->ejected_until_ms = record->ejected_until_ms;

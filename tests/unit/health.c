@@ -602,6 +602,31 @@ static void test_on_down_later(void **unused) {
         bench_stop(&bench);
 }
 
+/* A session that was only connecting as its server went down, and has come through after all: it does not stay. */
+static void test_on_down_connecting(void **unused) {
+        struct bench bench;
+        int kept;
+
+        (void)unused;
+        bench_load(&bench, 2, "check { interval = 1h on-down = \"close\" }");
+        bench.keep = 1;
+        bench_up(&bench, 0);
+        bench_start(&bench);
+        bench_pass(&bench, 10);
+        bench_connect(&bench);
+        kept = accept4(bench.listen[0], NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        assert_true(kept >= 0);
+        assert_int_equal(bench.rig.shared.sessions[0].state, LIFE_RELAYING);
+        bench.records[0].check = SERVER_CHECK_DOWN;
+        bench_pass(&bench, 1010);
+        for (int i = 0; i < 8; i++)
+                assert_int_equal(rig_round(&bench.rig), 0);
+        assert_int_equal(bench.rig.shared.sessions[0].state, LIFE_CLOSED);
+        assert_int_equal(rig_logged(&bench.rig, "end=server-down"), 1);
+        close(kept);
+        bench_stop(&bench);
+}
+
 static void bench_eject(struct server_record *record, void *arg) {
         record->ejected_until_ms = script.now_ms + *(int *)arg;
 }
@@ -713,6 +738,7 @@ int main(void) {
                 { "test_on_down: keep", test_on_down, NULL, NULL, &keep },
                 { "test_on_down: close", test_on_down, NULL, NULL, &closes },
                 cmocka_unit_test(test_on_down_later),
+                cmocka_unit_test(test_on_down_connecting),
                 cmocka_unit_test(test_ejection_ends),
                 cmocka_unit_test(test_short),
                 cmocka_unit_test(test_own_calls_fail),
