@@ -338,14 +338,19 @@ static int backend_none(const struct backend *backend, unsigned n_tried, int wai
         return n_tried ? BACKEND_ALL_TRIED : BACKEND_QUEUE_FULL;
 }
 
-/* Takes up the place that a waiting session was given.  Its slot, or -1. */
+/* Where a server is to be found; where it has no address any more, the last one. */
+static const struct addr *backend_where(const struct server_record *record) {
+        return record->addr.kind == ADDR_NONE ? &record->former : &record->addr;
+}
+
+/* Takes up the place that a waiting session was given; meanwhile that address may have gone.  Its slot, or -1. */
 static int backend_take_up(struct backend *backend, uint32_t session, struct addr *addr) {
         struct backend_waiter *waiter = &backend->waiters[session];
 
         if (!waiter->waits || waiter->slot < 0)
                 return -1;
         waiter->waits = 0;
-        *addr = backend->records[waiter->slot].addr;
+        *addr = *backend_where(&backend->records[waiter->slot]);
         return waiter->slot;
 }
 
@@ -552,9 +557,7 @@ void backend_note_failure(struct backend *backend, unsigned slot, int64_t now_ms
 
 void backend_address(struct backend *backend, unsigned slot, struct addr *addr) {
         pthread_mutex_lock(&backend->lock);
-        *addr = backend->records[slot].addr;
-        if (addr->kind == ADDR_NONE)
-                *addr = backend->records[slot].former;
+        *addr = *backend_where(&backend->records[slot]);
         pthread_mutex_unlock(&backend->lock);
 }
 

@@ -92,6 +92,29 @@ static void test_leave(void **unused) {
         fixture_close(f);
 }
 
+static void take_address(struct server_record *record, void *arg) {
+        (void)arg;
+        record->former = record->addr;
+        record->addr = (struct addr){ .kind = ADDR_NONE };
+}
+
+/* The name of a server loses an address that somebody was just given: that one has it still, as who has a session. */
+static void test_address_goes(void **unused) {
+        static const uint32_t limits[] = { 1 };
+        struct fixture *f = open_queue(limits, 1, 10);
+
+        (void)unused;
+        fixture_start(f);
+        assert_int_equal(ask(f, 0, NULL, 0), 0);
+        assert_int_equal(ask(f, 1, NULL, 0), BACKEND_WAIT);
+        assert_int_equal(backend_release(&f->backend, 0), 1);
+        backend_change(&f->backend, 0, take_address, NULL, f->now_ms);
+        assert_int_equal(granted(f, 1), 0);
+        assert_int_equal(ask(f, 2, NULL, 0), BACKEND_NO_SERVER);
+        assert_int_equal(backend_release(&f->backend, 0), BACKEND_NOBODY);
+        fixture_close(f);
+}
+
 static void test_limits(void **unused) {
         static const uint32_t limits[] = { 1 };
         static const uint16_t tried[] = { 0 };
@@ -596,6 +619,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_first_come),
                 cmocka_unit_test(test_leave),
+                cmocka_unit_test(test_address_goes),
                 cmocka_unit_test(test_limits),
                 cmocka_unit_test(test_tried),
                 cmocka_unit_test(test_when_down),
