@@ -16,6 +16,7 @@
 #include "base/clock.h"
 
 #define ADMIN_NICE 10
+#define ADMIN_BEAT_MS 1000      /* between two signs of life, at most */
 #define ADMIN_LAST_MS 50        /* for answers that are under way when it ends */
 #define ADMIN_LEAVE_MS 200      /* that a worker which leaves waits for that */
 
@@ -42,10 +43,11 @@ static void admin_last(struct admin *admin) {
 static void *admin_main(void *arg) {
         struct admin *admin = arg;
 
+        pthread_setname_np(pthread_self(), "spliced-admin");
         /* Whoever asks much has to wait: the event loops come first.  Where that is not to be had, it was a wish. */
         setpriority(PRIO_PROCESS, 0, ADMIN_NICE);
         while (!atomic_load(&admin->stop)) {
-                http_run(admin->http, admin->wake, -1);
+                http_run(admin->http, admin->wake, ADMIN_BEAT_MS);
                 control_clear(admin->wake);
                 http_news(admin->http);
                 onlook_tick(admin->api);
@@ -111,6 +113,12 @@ static void admin_news(void *arg) {
         control_signal(admin->wake);
 }
 
+static int64_t admin_beat(void *arg) {
+        const struct admin *admin = arg;
+
+        return http_beat(admin->http);
+}
+
 /* Returns whether it has ended. */
 static int admin_wait(struct admin *admin) {
         struct timespec until;
@@ -142,4 +150,6 @@ static void admin_stop(void *arg, int leaving) {
         admin_free(admin);
 }
 
-const struct worker_admin admin_worker = { .start = admin_start, .news = admin_news, .stop = admin_stop };
+const struct worker_admin admin_worker = {
+        .start = admin_start, .news = admin_news, .beat = admin_beat, .stop = admin_stop,
+};

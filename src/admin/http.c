@@ -37,6 +37,7 @@ struct http {
         struct http_request *waiting;
         int64_t rest_ms;                        /* nobody is accepted before that */
         int busy;                               /* answers that are not sent yet */
+        _Atomic int64_t beat_ms;
 };
 
 /* What a request keeps besides. */
@@ -304,6 +305,14 @@ static int http_says_too_long(struct MHD_Connection *connection) {
                strtoull(length, NULL, 10) > HTTP_BODY_MAX;
 }
 
+static void http_alive(struct http *http) {
+        atomic_store_explicit(&http->beat_ms, clock_now_ms(), memory_order_relaxed);
+}
+
+int64_t http_beat(const struct http *http) {
+        return atomic_load_explicit(&http->beat_ms, memory_order_relaxed);
+}
+
 /* The library's way to tell: first without a body, then with each part of it, last with none; and after a wait. */
 static enum MHD_Result http_handle(void *cls, struct MHD_Connection *connection, const char *path, const char *method,
                                    const char *version, const char *data, size_t *size, void **state) {
@@ -311,6 +320,8 @@ static enum MHD_Result http_handle(void *cls, struct MHD_Connection *connection,
         struct http_request *request = entry ? &entry->request : NULL;
         int r;
 
+        /* One round may have many of them, and each may wait a second for the loops. */
+        http_alive(cls);
         if (!entry) {
                 entry = *state = http_request_new(cls, connection, path, method, version);
                 if (!entry)
@@ -471,12 +482,15 @@ int http_run(struct http *http, int wake, int max_ms) {
                 { .fd = wake, .events = POLLIN },
                 { .fd = -1, .events = POLLIN },
         };
+        int r;
 
         if (http->daemon)
                 fds[1].fd = MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
         for (int i = 0; i < HTTP_GATES; i++)
                 fds[2 + i] = (struct pollfd){ .fd = resting ? -1 : http->listeners[i], .events = POLLIN };
-        if (poll(fds, 2 + HTTP_GATES, http_timeout(http, max_ms)) < 0)
+        r = poll(fds, 2 + HTTP_GATES, http_timeout(http, max_ms));
+        http_alive(http);
+        if (r < 0)
                 return http->busy > 0;
         for (int i = 0; i < HTTP_GATES; i++)
                 if (fds[2 + i].revents)
@@ -503,6 +517,7 @@ int http_new(struct http **out, struct api *api, const struct worker_view *view)
         if (!http)
                 return -ENOMEM;
         http->api = api;
+        http_alive(http);
         http->listeners[HTTP_ADMIN] = http_listener(view, &admin->socket, ENV_LISTENER_ADMIN);
         http->listeners[HTTP_READ_ONLY] = http_listener(view, &admin->http, ENV_LISTENER_HTTP);
         for (int i = 0; i < HTTP_GATES; i++)

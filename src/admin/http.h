@@ -78,6 +78,9 @@ void http_free(struct http *http);
  */
 int http_run(struct http *http, int wake, int max_ms);
 
+/* When it last came back from waiting, or was given a request, on CLOCK_MONOTONIC in ms.  Any thread. */
+int64_t http_beat(const struct http *http);
+
 /* The keeper may have answered: so are those who wait for that. */
 void http_news(struct http *http);
 

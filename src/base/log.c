@@ -328,6 +328,7 @@ static void *log_thread(void *arg) {
         struct log *log = arg;
         int orphan;
 
+        pthread_setname_np(pthread_self(), "spliced-log");
         pthread_mutex_lock(&log->mutex);
         log_loop(log);
         log_discard(log);

@@ -434,6 +434,7 @@ void health_free(struct health *health) {
 static void *health_main(void *arg) {
         struct health *health = arg;
 
+        pthread_setname_np(pthread_self(), "spliced-checks");
         while (!atomic_load(&health->leave)) {
                 int r = health_round(health, HEALTH_LOOK_MS);
                 uint32_t times = r < 0 ? log_limit_ask(&health->round_limit, clock_now_ms(), HEALTH_LOG_MS) : 0;

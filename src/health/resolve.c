@@ -20,6 +20,7 @@
 
 #define RESOLVE_PARALLEL 64             /* look-ups at once */
 #define RESOLVE_PAUSE_MS 100            /* after an error of the loop itself */
+#define RESOLVE_BEAT_MS 1000            /* between two signs of life, at most */
 #define RESOLVE_SHOWN 8                 /* addresses that a line lists */
 #define RESOLVE_REMIND_MS 600000        /* a failure that goes on is logged again */
 #define RESOLVE_SRV "srv:"
@@ -61,6 +62,7 @@ struct resolve {
         size_t turn;                    /* whose turn it is to be looked up */
         int wake;                       /* an eventfd, owned: it is time to stop, or to look */
         _Atomic int stop;
+        _Atomic int64_t beat_ms;
         struct resolve_lines lines;
         unsigned unsaid;                /* lines that were too many */
         struct log_limit error_limit;
@@ -266,10 +268,12 @@ static void *resolve_main(void *arg) {
         struct resolve *resolve = arg;
         int r;
 
+        pthread_setname_np(pthread_self(), "spliced-names");
         while (!atomic_load(&resolve->stop)) {
                 int64_t wait = resolve_round(resolve);
 
-                r = dns_wait(resolve->dns, resolve->wake, wait == INT64_MAX ? -1 : wait);
+                atomic_store_explicit(&resolve->beat_ms, clock_now_ms(), memory_order_relaxed);
+                r = dns_wait(resolve->dns, resolve->wake, wait < RESOLVE_BEAT_MS ? wait : RESOLVE_BEAT_MS);
                 if (r < 0) {
                         struct pollfd wake = { .fd = resolve->wake, .events = POLLIN };
 
@@ -407,6 +411,7 @@ int resolve_start(struct resolve **out, struct env_shared *shared, int wait_ms) 
         pthread_cond_init(&resolve->changed, &attr);
         pthread_condattr_destroy(&attr);
         resolve->wake = -1;
+        resolve->beat_ms = clock_now_ms();
         r = resolve_gather(resolve);
         if (r < 0 || !resolve->n) {
                 resolve_free(resolve);
@@ -423,6 +428,10 @@ int resolve_start(struct resolve **out, struct env_shared *shared, int wait_ms) 
         shared->names = &resolve->wake;
         *out = resolve;
         return 0;
+}
+
+int64_t resolve_beat(const struct resolve *resolve) {
+        return resolve ? atomic_load_explicit(&resolve->beat_ms, memory_order_relaxed) : INT64_MAX;
 }
 
 void resolve_stop(struct resolve *resolve, int leaving) {

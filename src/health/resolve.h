@@ -21,6 +21,9 @@ struct resolve;
  */
 int resolve_start(struct resolve **out, struct env_shared *shared, int wait_ms);
 
+/* When the thread was last at work, on CLOCK_MONOTONIC in ms; INT64_MAX for NULL. */
+int64_t resolve_beat(const struct resolve *resolve);
+
 /*
  * Ends the thread, at once, and frees; the threads that may call env_wake_names() have ended.  leaving: they need not
  * have, and what it holds goes with the process.  NULL is fine.

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -72,9 +73,12 @@ static void *thread_main(void *arg) {
         struct thread_start start = *(struct thread_start *)arg;
         struct thread_pool *pool = start.pool;
         struct env *env = start.env;
+        char name[16];          /* pthread_setname_np(3) */
         int phase, r = 0;
 
         free(arg);
+        snprintf(name, sizeof(name), "spliced-loop-%u", env->thread % 100);
+        pthread_setname_np(pthread_self(), name);
         /* The one that copying needs is made before traffic, so that descriptors come back to this number. */
         pipe_pool_ready(&env->pipes, PIPE_SMALL);
         accept_adopt(env);

@@ -23,6 +23,7 @@
 #define WORKER_RESOLVE_MS 2000  /* that the start waits for names of servers */
 #define WORKER_RESOLVE_NEW_MS 200       /* that a successor, with sessions to serve, waits for names that are new */
 #define WORKER_BEAT_MS 1000
+#define WORKER_LATE_MS 5000     /* a thread that stands still for so long is named in the log */
 #define WORKER_LOG_LEAVE_MS 50
 #define WORKER_LOG_STOP_MS 1000 /* for a log target that is slow */
 
@@ -36,6 +37,7 @@ struct worker {
         struct health *health;
         void *admin;
         uint64_t log_dropped;           /* by workers before this one */
+        struct log_limit late_limits[3]; /* lines about threads that stand still */
         int signals;                    /* a signalfd, alone; else the eventfd of the keeper, not ours */
         int64_t drain_until;            /* ms; INT64_MAX: no deadline */
         uint32_t reopened;              /* requests to open the log again that were carried out */
@@ -266,11 +268,25 @@ static int worker_timeout(const struct worker *worker) {
         return left > INT32_MAX ? INT32_MAX : (int)left;
 }
 
-/* A sign of life, which the keeper waits for: of this thread and of the one that checks servers. */
+/* A sign of life, which the keeper waits for: of this thread, and of those that are no event loops. */
 static void worker_beat(struct worker *worker) {
-        int64_t now = clock_now_ms(), health = health_beat(worker->health);
+        int64_t now = clock_now_ms(), oldest = now;
+        const struct { const char *what; int64_t beat_ms; } others[] = {
+                { "checks servers", health_beat(worker->health) },
+                { "follows names", resolve_beat(worker->resolve) },
+                { "answers the admin", worker->admin ? worker->job->admin->beat(worker->admin) : INT64_MAX },
+        };
 
-        worker->control->beat_ms = health < now ? health : now;
+        for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+                if (others[i].beat_ms < oldest)
+                        oldest = others[i].beat_ms;
+                if (now - others[i].beat_ms >= WORKER_LATE_MS &&
+                    log_limit_ask(&worker->late_limits[i], now, WORKER_LATE_MS))
+                        log_warning(worker->log, LOG_NO_CONTEXT, "the thread that %s has stood still for %" PRId64
+                                    ".%03" PRId64 " s", others[i].what, (now - others[i].beat_ms) / 1000,
+                                    (now - others[i].beat_ms) % 1000);
+        }
+        worker->control->beat_ms = oldest;
 }
 
 static int worker_serve(struct worker *worker) {

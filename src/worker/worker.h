@@ -36,6 +36,8 @@ struct worker_admin {
         int (*start)(void **admin, const struct worker_view *view);
         /* The phase has changed, or the keeper has news.  Does not block. */
         void (*news)(void *admin);
+        /* When it was last at work, on CLOCK_MONOTONIC in ms. */
+        int64_t (*beat)(void *admin);
         /*
          * Ends it: what is answered goes out, and nothing is changed any more.  leaving: it is waited for a moment,
          * the process ends anyway, and nothing is freed.

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: ISC
 """The program under test: its config, its process, its logs, what it costs."""
+import ctypes
 import functools
 import json
 import os
@@ -89,6 +90,35 @@ def freeze(pid):
     except ProcessLookupError:
         return False
     return wait_for(lambda: _state(pid) in "TZX" and _state(pid), f"process {pid} to stop") == "T"
+
+
+_PTRACE_SEIZE, _PTRACE_INTERRUPT, _PTRACE_DETACH, _WALL = 0x4206, 0x4207, 17, 0x40000000
+
+
+class FrozenThread:
+    """One thread of a worker, found by its name, that stands still until its process is killed: traced, and stopped."""
+
+    def __init__(self, running, name):
+        worker = running.worker()
+        self.number = next(tid for tid in running.threads() if _thread_name(worker, tid) == name)
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+        for request in (_PTRACE_SEIZE, _PTRACE_INTERRUPT):
+            if libc.ptrace(request, self.number, None, None) < 0:
+                raise PermissionError(f"ptrace: {os.strerror(ctypes.get_errno())}")
+        os.waitpid(self.number, _WALL)
+        # Where the case fails before that: else neither would end.
+        tap.cleanup(libc.ptrace, _PTRACE_DETACH, self.number, None, None)
+
+    def wait(self):
+        """Until it is killed.  Nobody learns of the end of its process before."""
+        while not os.WIFSIGNALED(os.waitpid(self.number, _WALL)[1]):
+            pass
+
+
+def _thread_name(pid, tid):
+    with open(f"/proc/{pid}/task/{tid}/comm", encoding="ascii", errors="replace") as file:
+        return file.read().strip()
 
 
 def children(pid):
