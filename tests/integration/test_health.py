@@ -45,6 +45,20 @@ def _wait_down(running, name, after=0):
     return running.wait_log(f"{DOWN}.*server=b/{name}\\b", after=after)
 
 
+def _succeed(running, how):
+    """Has another worker take over, in that way, and waits until it has."""
+    said, worker = len(running.log()), running.worker()
+    if how == "reload":
+        running.reload()
+    elif how == "crash":
+        os.kill(worker, signal.SIGKILL)
+        running.wait_worker(worker)
+        running.wait_log("is ready after", after=said)
+    else:
+        running.signal(signal.SIGUSR2)
+        running.wait_log(r"upgraded: (.|\n)*is ready after", after=said)
+
+
 class _Load:
     """Short sessions in threads, until stop(): each gets a server's name and an echo."""
 
@@ -98,16 +112,19 @@ class _Load:
             thread.join()
 
 
-def _killed_under_load(keys, gone, back):
+def _killed_under_load(kind, keys, gone, back):
     """`keys` of the backend; patterns of the log for a server that is gone and that is back."""
-    addresses = {name: f"127.0.0.1:{net.port()}" for name in "abc"}
+    directory = tap.tmpdir()
+    addresses = {name: net.address_of(kind, directory, name) for name in "abc"}
     servers = {name: _server_process(address, name) for name, address in addresses.items()}
-    front = f"127.0.0.1:{net.port()}"
+    front = net.address_of(kind, directory, "front")
     for address in addresses.values():
         proxy.wait_for(lambda a=address: not peers.refused(a), "a server")
-    running = proxy.Proxy(
-        proxy.frontend("f", front, "b") +
-        proxy.backend("b", "".join(proxy.server(name, address) for name, address in addresses.items()), keys), threads=2)
+
+    def config(slow_start):
+        return proxy.frontend("f", front, "b") + proxy.backend(
+            "b", "".join(proxy.server(name, address, f"slow-start = {slow_start}") for name, address in addresses.items()), keys)
+    running = proxy.Proxy(config("1h"), threads=2, directory=directory)
     load = _Load(front)
     for name in "abc":
         load.more(name)
@@ -122,8 +139,16 @@ def _killed_under_load(keys, gone, back):
     tap.equal(len(running.log_lines("cannot connect to the server")), failed, "lines about failed connects")
 
     said = len(running.log())
+    if kind == "unix":
+        os.unlink(addresses["a"][5:])
     servers["a"] = _server_process(addresses["a"], "a")
     running.wait_log(back, after=said)
+    # At first it has 1/64 of its weight, and its third of all once its slow start is over.
+    before = load.served("a"), load.served("b")
+    load.more("b", 128)
+    some, others = load.served("a") - before[0], load.served("b") - before[1]
+    tap.check(some <= others / 16, f"sessions while it starts slowly: {some}, on another one {others}")
+    running.reload(config("100ms"))
     load.more("a", 60)
     load.stop()
     # Who was not on the one that was killed has seen nothing; who was on it may not even know its name.
@@ -136,16 +161,17 @@ def _killed_under_load(keys, gone, back):
     tap.check(all(record["end"] != "connect-failed" for record in records), "none found no server")
 
 
-@tap.case("a server is killed under load, with checks")
-def _killed_checks():
-    _killed_under_load(f"check {{ {FAST} }}", DOWN + ".*server=b/a", UP + ".*server=b/a")
+for _kind in ("tcp", "unix"):
+    @tap.case(f"{_kind}: a server is killed under load, with checks; back again it starts slowly")
+    def _killed_checks(kind=_kind):
+        _killed_under_load(kind, f"check {{ {FAST} }}", DOWN + ".*server=b/a", UP + ".*server=b/a")
 
-
-@tap.case("a server is killed under load, with outlier detection")
-def _killed_outlier():
-    _killed_under_load("outlier { failures = 3 eject = 700ms eject-max = 2s }",
-                       r"live traffic: the server is ejected for \d+\.\d+ s: 3 failures in a row, the last one: .*; "
-                       r"2 of 3 servers left \(server=b/a", r"live traffic: the server's ejection is over.*server=b/a")
+    @tap.case(f"{_kind}: a server is killed under load, with outlier detection; back again it starts slowly")
+    def _killed_outlier(kind=_kind):
+        _killed_under_load(kind, "outlier { failures = 3 eject = 700ms eject-max = 2s }",
+                           r"live traffic: the server is ejected for \d+\.\d+ s: 3 failures in a row, the last one: .*; "
+                           r"2 of 3 servers left \(server=b/a",
+                           r"live traffic: the server's ejection is over.*server=b/a")
 
 
 def _talk(script):
@@ -307,7 +333,7 @@ def _check_address():
     tap.equal(running.log_lines("server=b/z.*health|health.*server=b/z"), [], "lines about the one that is not checked")
 
 
-@tap.case("what checks found outlives reloads and crashes: nothing flaps, and a new server is checked at once")
+@tap.case("what checks found outlives reloads, crashes and upgrades: nothing flaps, and a new server is checked at once")
 def _survives():
     directory = tap.tmpdir()
     front = f"unix:{directory}/front"
@@ -329,11 +355,9 @@ def _survives():
     said = len(running.log())
     running.reload(config("ax", "1h"))
     nothing_flaps()
-    worker = running.worker()
-    os.kill(worker, signal.SIGKILL)
-    running.wait_worker(worker)
-    running.wait_log(r"is ready after", after=said)
-    nothing_flaps()
+    for how in ("crash", "upgrade", "reload"):
+        _succeed(running, how)
+        nothing_flaps()
     tap.check(not re.search("health check", running.log()[said:]), "no change in the log")
     said = len(running.log())
     running.reload(config("axc", "1h"))
@@ -345,7 +369,7 @@ def _survives():
     _wait_up(running, "x", said)
 
 
-@tap.case("an ejection outlives reloads and crashes")
+@tap.case("an ejection outlives reloads, crashes and upgrades")
 def _ejected():
     directory = tap.tmpdir()
     front = f"unix:{directory}/front"
@@ -358,13 +382,10 @@ def _ejected():
     for _ in range(4):
         tap.equal(net.read_exactly(peers.client(front), 1), b"a", "who serves")
     running.wait_log("live traffic: the server is ejected for 3600.000 s.*server=b/x")
-    worker = running.worker()
-    os.kill(worker, signal.SIGKILL)
-    running.wait_worker(worker)
-    running.wait_log("is ready after")
-    running.reload()
-    for _ in range(4):
-        tap.equal(net.read_exactly(peers.client(front), 1), b"a", "who serves")
+    for how in ("crash", "upgrade", "reload"):
+        _succeed(running, how)
+        for _ in range(4):
+            tap.equal(net.read_exactly(peers.client(front), 1), b"a", "who serves")
     tap.equal(len(running.log_lines("cannot connect")), 1, "lines about failed connects")
     # Without outlier { } nobody is ejected.
     running.reload(config(""))
