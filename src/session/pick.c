@@ -43,11 +43,18 @@ static enum life_event pick_none(struct session *session, unsigned end) {
         return LIFE_GIVE_UP;
 }
 
+/* Its wait has taken so long since phase_ms; what a number cannot tell, it does not. */
+static void pick_note_wait(struct env *env, struct session *session) {
+        int64_t sum = session->queue_ms + env->loop.now_ms - session->phase_ms;
+
+        session->queue_ms = sum < INT32_MAX ? (int32_t)sum : INT32_MAX;
+}
+
 /* What was spent in QUEUED is over.  A crash between these finds a session that chooses anew. */
 static void pick_end_wait(struct env *env, struct session *session) {
         if (!session->until_ms)
                 return;
-        session->queue_ms += (int32_t)(env->loop.now_ms - session->phase_ms);
+        pick_note_wait(env, session);
         session->until_ms = 0;
         session->waits = 0;
 }
@@ -188,7 +195,7 @@ enum life_event pick_next(struct env *env, struct session *session) {
         pick_give_back(env, env_backend(env, session), session->server);
         session->server = SESSION_NO_SERVER;
         if (env_backend(env, session)->conf->when_down == CONF_WHEN_DOWN_WAIT && pick_spent(env, session))
-                session->queue_ms += (int32_t)(env->loop.now_ms - session->phase_ms);
+                pick_note_wait(env, session);
         event = pick_server(env, session);
         if (event != LIFE_GIVE_UP)
                 atomic_fetch_add_explicit(&failed->retried, 1, memory_order_relaxed);

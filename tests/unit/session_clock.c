@@ -564,11 +564,37 @@ static void waiting_fails(void **state) {
         bench_stop(&bench);
 }
 
+/* Who waits longer than a number of 32 bits tells, 24 days, is said to have waited for as long as it can tell. */
+static void queue_for_months(void **state) {
+        const int64_t day_ms = INT64_C(86400000);
+        struct bench bench;
+
+        (void)state;
+        bench_load(&bench);
+        bench.rig.conf->backends[0].when_down = CONF_WHEN_DOWN_WAIT;
+        bench.rig.conf->backends[0].timeouts.queue = CONF_OFF;
+        bench.rig.conf->backends[0].servers[0].disabled = 1;
+        bench_start(&bench);
+        bench.client[0] = bench_socket(&bench.front);
+        bench_settle(&bench);
+        assert_int_equal(bench.rig.shared.sessions[0].state, LIFE_QUEUED);
+        for (int64_t days = 10; days <= 60; days += 10)
+                bench_at(&bench, days * day_ms);
+        assert_int_equal(bench_sessions(&bench), 1);
+        close(bench.client[0]);
+        bench.client[0] = -1;
+        bench_settle(&bench);
+        assert_int_equal(bench_sessions(&bench), 0);
+        assert_true(rig_logged(&bench.rig, "queue_ms=2147483647"));
+        bench_stop(&bench);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(client_timeout), cmocka_unit_test(server_timeout),
                 cmocka_unit_test(client_fin_timeout), cmocka_unit_test(server_fin_timeout),
                 cmocka_unit_test(session_timeout), cmocka_unit_test(connect_timeout), cmocka_unit_test(backlog_frees),
+                cmocka_unit_test(queue_for_months),
                 cmocka_unit_test(no_timeout_is_for_ever), cmocka_unit_test(silent_and_deaf),
                 cmocka_unit_test(accept_pauses), cmocka_unit_test(accept_goes_on), cmocka_unit_test(limit_holds),
                 cmocka_unit_test(unknown_peers_are_denied), cmocka_unit_test(sources_are_limited),
