@@ -136,7 +136,7 @@ int loop_round(struct loop *loop, int max_wait_ms) {
         if (n < 0)
                 return n;
         loop->now_ms = sys_clock_ms();
-        record->beat_ms = loop->now_ms;
+        __atomic_store_n(&record->beat_ms, loop->now_ms, __ATOMIC_RELAXED);
 
         for (int i = 0; i < n; i++)
                 loop_handle(loop, &record->batch[i]);

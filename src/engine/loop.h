@@ -31,7 +31,7 @@ struct loop_record {
         int32_t wake;                   /* an eventfd that is registered in it */
         uint32_t current;               /* the node that is being handled, or LOOP_NONE */
         uint32_t settled;               /* the poller has everything: a successor may take it as it is */
-        int64_t beat_ms;                /* when the last round began */
+        int64_t beat_ms;                /* when the last round began; atomic */
         /*
          * Written by the kernel.  An event's flags are cleared once it has been handled: what is not zero may
          * have been handed out and not done, whether or not the wait ever returned.

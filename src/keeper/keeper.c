@@ -303,9 +303,12 @@ static int64_t keeper_oldest_beat(const struct keeper *keeper) {
         const struct loop_record *loops = arena_slab(&keeper->arena, ARENA_THREADS);
         int64_t oldest = keeper->control->beat_ms;
 
-        for (uint32_t i = 0; i < keeper->arena.head->extents[ARENA_THREADS].used; i++)
-                if (loops[i].beat_ms < oldest)
-                        oldest = loops[i].beat_ms;
+        for (uint32_t i = 0; i < keeper->arena.head->extents[ARENA_THREADS].used; i++) {
+                int64_t beat = __atomic_load_n(&loops[i].beat_ms, __ATOMIC_RELAXED);
+
+                if (beat < oldest)
+                        oldest = beat;
+        }
         if (oldest < keeper->awake_ms)
                 oldest = keeper->awake_ms;
         return oldest < keeper->begun_ms ? keeper->begun_ms : oldest;
@@ -517,13 +520,17 @@ static int keeper_pid_file(struct keeper *keeper) {
 static int keeper_alone_ready(void *arg) {
         struct keeper *keeper = arg;
 
+        keeper->begun_ms = clock_now_ms();
         service_alone_ready(keeper);
         background_report(&keeper->report, KEEPER_OK);
         return 0;
 }
 
 static void keeper_alone_beat(void *arg, int draining) {
-        service_alone_beat(arg, draining);
+        struct keeper *keeper = arg;
+
+        /* Nobody but the service manager replaces this process when its threads stand still. */
+        service_alone_beat(keeper, clock_now_ms() - keeper_oldest_beat(keeper) < KEEPER_STUCK_MS, draining);
 }
 
 /* One process: no keeper, no helper, nobody to hand sessions to.  Returns -errno or 0. */

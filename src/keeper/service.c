@@ -190,10 +190,10 @@ void service_alone_ready(struct keeper *keeper) {
         notify_status("serving, in one process");
 }
 
-void service_alone_beat(struct keeper *keeper, int draining) {
+void service_alone_beat(struct keeper *keeper, int alive, int draining) {
         int64_t now = clock_now_ms();
 
-        if (keeper->service.watchdog_ms)
+        if (keeper->service.watchdog_ms && alive)
                 notify_watchdog();
         if (draining)
                 service_draining(&keeper->service, now);

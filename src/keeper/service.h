@@ -57,8 +57,8 @@ int64_t service_wait(const struct service *service, int64_t wait);
 /* Before an execve: leaves the sockets to this process's next program (pass = 1); or not, since it failed. */
 void service_pass(const struct service *service, int pass);
 
-/* The same messages for one process alone: at its start, and about once a second. */
+/* The same messages for one process alone: at its start, and about once a second.  alive: its threads are at work. */
 void service_alone_ready(struct keeper *keeper);
-void service_alone_beat(struct keeper *keeper, int draining);
+void service_alone_beat(struct keeper *keeper, int alive, int draining);
 
 #endif

@@ -4,6 +4,7 @@
 import os
 import re
 import signal
+import socket
 import time
 
 from lib import arena, crowd, data, net, pairs, peers, proxy, tap
@@ -180,6 +181,7 @@ def _stopped():
                           proxy.backend("named", "localhost:1"))
         setups.append((name, pair, [pair.relaying() for _ in range(20)], pair.proxy.worker()))
         arena.rest(pair.proxy)
+    alone = _Alone()
     start, frozen = time.monotonic(), []
     for name, pair, _, worker in setups[:]:
         if not name:
@@ -190,7 +192,10 @@ def _stopped():
         except PermissionError as error:
             tap.note(f"without a thread that stands still: {error}")
             setups = setups[:1]
+            alone = None
             break
+    if alone:
+        alone.freeze()
     late = []
     for name, pair, sessions, _ in setups:
         for number, (client, _) in enumerate(sessions):
@@ -215,6 +220,50 @@ def _stopped():
         else:
             tap.check(pair.proxy.log_lines(rf"the thread that {_STUCK[name]} has stood still for \d+\.\d+ s"),
                       f"a line names the thread {name}")
+    if alone:
+        alone.check()
+
+
+class _Alone:
+    """One process without a keeper, and what its service manager is told by it, which is to replace it."""
+
+    def __init__(self):
+        directory = tap.tmpdir()
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        tap.cleanup(self.sock.close)
+        self.sock.bind(f"{directory}/notify")
+        self.sock.setblocking(False)
+        self.told = b""
+        variables = {"NOTIFY_SOCKET": f"{directory}/notify", "WATCHDOG_USEC": "1000000"}
+        os.environ.update(variables)
+        self.proxy = proxy.Proxy(proxy.frontend("f", f"unix:{directory}/front", "b") + proxy.backend("b", "127.0.0.1:1"),
+                                 threads=2, keeper=False, directory=directory)
+        for name in variables:
+            del os.environ[name]
+        self.notifies = "libsystemd: yes" in proxy.run("-V")[1]
+
+    def pings(self):
+        """How often it has said so far that all is well."""
+        while True:
+            try:
+                self.told += self.sock.recv(4096) + b"\n"
+            except BlockingIOError:
+                return self.told.count(b"WATCHDOG=1")
+
+    def freeze(self):
+        if self.notifies:
+            proxy.wait_for(self.pings, "it to say that all is well")
+        self.thread = proxy.FrozenThread(self.proxy, "spliced-loop-1")
+
+    def check(self):
+        """That it has said nothing of the kind for some seconds, since one thread has stood still for long."""
+        before = self.pings()
+        time.sleep(1.5)
+        tap.check(self.proxy.running(), "it runs, all but the thread")
+        tap.equal(self.pings(), before, "pings once a thread has stood still for 10 s")
+        self.proxy.expected = -signal.SIGKILL
+        self.proxy.signal(signal.SIGKILL)
+        self.thread.wait()
 
 
 def _check_meanwhile(pair, sessions):
