@@ -14,6 +14,7 @@ struct api {
         struct worker_view view;
         uint32_t *frontends;            /* slots of conf->frontends, in their order; owned */
         struct onlook *onlookers;       /* onlook.h */
+        uint32_t listener_at;           /* where the search for a listener's slot begins */
 };
 
 /* Makes one.  *out is owned by the caller until api_free().  Returns 0 or -errno. */

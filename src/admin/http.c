@@ -504,8 +504,10 @@ int http_run(struct http *http, int wake, int max_ms) {
 static int http_listener(const struct worker_view *view, const struct conf_listener *listener,
                          enum env_listener_use use) {
         const struct env_listener_record *records = arena_slab(view->shared->arena, ARENA_LISTENERS);
-        uint32_t slot = listener->text ? slots_listener(view->shared->arena, &listener->addr, use) : ARENA_NONE;
+        uint32_t at = 0, slot = ARENA_NONE;
 
+        if (listener->text)
+                slot = slots_listener(view->shared->arena, &listener->addr, use, &at);
         return slot == ARENA_NONE ? -1 : records[slot].fd;
 }
 

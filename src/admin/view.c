@@ -132,7 +132,7 @@ static json_t *view_listener(struct api *api, size_t number, const struct conf_l
         int failed = 0;
 
         pthread_mutex_lock(&shared->listen_lock);
-        slot = slots_listener(shared->arena, &listener->addr, ENV_LISTENER_TRAFFIC);
+        slot = slots_listener(shared->arena, &listener->addr, ENV_LISTENER_TRAFFIC, &api->listener_at);
         if (slot != ARENA_NONE) {
                 state = atomic_load(&frontend->record->paused) ? "paused" : "listening";
                 options = view_options(records[slot].fd);

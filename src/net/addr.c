@@ -476,12 +476,17 @@ static int addr_equal_unix(const struct addr *a, const struct addr *b) {
 }
 
 int addr_equal(const struct addr *a, const struct addr *b) {
-        struct addr x = *a;
-        struct addr y = *b;
+        struct addr x;
+        struct addr y;
 
         if (a->kind == ADDR_FD || b->kind == ADDR_FD) {
                 return a->kind == b->kind && strcmp(a->name, b->name) == 0;
         }
+        if (addr_family(a) == AF_UNIX || addr_family(b) == AF_UNIX) {
+                return addr_family(a) == addr_family(b) && addr_equal_unix(a, b);
+        }
+        x = *a;
+        y = *b;
         addr_unmap(&x);
         addr_unmap(&y);
         if (addr_family(&x) != addr_family(&y)) {
@@ -493,8 +498,6 @@ int addr_equal(const struct addr *a, const struct addr *b) {
         case AF_INET6:
                 return x.in6.sin6_port == y.in6.sin6_port && x.in6.sin6_scope_id == y.in6.sin6_scope_id &&
                        memcmp(&x.in6.sin6_addr, &y.in6.sin6_addr, sizeof(x.in6.sin6_addr)) == 0;
-        case AF_UNIX:
-                return addr_equal_unix(&x, &y);
         default:
                 return 0;
         }

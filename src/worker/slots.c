@@ -69,16 +69,23 @@ static int slots_next(const struct conf *conf, struct slots_wanted *at) {
         return slots_next_admin(conf, at);
 }
 
-uint32_t slots_listener(const struct arena *arena, const struct addr *addr, enum env_listener_use use) {
+uint32_t slots_listener(const struct arena *arena, const struct addr *addr, enum env_listener_use use, uint32_t *at) {
         const struct env_listener_record *records = arena_slab(arena, ARENA_LISTENERS);
+        uint32_t used = arena->head->extents[ARENA_LISTENERS].used;
 
-        for (uint32_t i = 0; i < arena->head->extents[ARENA_LISTENERS].used; i++)
-                if (records[i].used && records[i].fd >= 0 && records[i].use == use &&
-                    addr_equal(&records[i].addr, addr))
-                        return i;
+        for (uint32_t i = 0; i < used; i++) {
+                uint32_t slot = (*at + i) % used;
+
+                if (records[slot].used && records[slot].fd >= 0 && records[slot].use == use &&
+                    addr_equal(&records[slot].addr, addr)) {
+                        *at = slot + 1;
+                        return slot;
+                }
+        }
         return ARENA_NONE;
 }
 
+/* Returns its slot, or -errno. */
 static int slots_listener_open(const struct arena *arena, const struct slots_wanted *wanted,
                                const struct slots_inherited *inherited, struct log *log, enum log_level level,
                                FILE *errors) {
@@ -122,7 +129,7 @@ static int slots_listener_open(const struct arena *arena, const struct slots_wan
         snprintf(record->text, sizeof(record->text), "%s", conf->text);
         atomic_signal_fence(memory_order_seq_cst);
         record->used = 1;
-        return 0;
+        return (int)slot;
 }
 
 static void slots_listener_close(struct env_listener_record *record) {
@@ -135,24 +142,33 @@ static void slots_listener_close(struct env_listener_record *record) {
         close(fd);
 }
 
-static const struct conf_listener *slots_conf_listener(const struct conf *conf,
-                                                       const struct env_listener_record *record) {
-        struct slots_wanted wanted = { 0 };
+/* The listeners of a config, by the slots that have them open; NULL where a slot has none of its. */
+struct slots_listeners {
+        const struct conf_listener *conf[ENV_LISTENERS];
+};
 
-        while (slots_next(conf, &wanted))
-                if (wanted.use == record->use && addr_equal(&wanted.conf->addr, &record->addr))
-                        return wanted.conf;
-        return NULL;
+static void slots_listeners_of(struct slots_listeners *listeners, const struct arena *arena, const struct conf *conf) {
+        struct slots_wanted wanted = { 0 };
+        uint32_t at = 0, slot;
+
+        *listeners = (struct slots_listeners){ 0 };
+        while (conf && slots_next(conf, &wanted)) {
+                slot = slots_listener(arena, &wanted.conf->addr, wanted.use, &at);
+                if (slot != ARENA_NONE)
+                        listeners->conf[slot] = wanted.conf;
+        }
 }
 
 void slots_unlisten_new(const struct arena *arena, const struct conf *kept) {
         struct env_listener_record *records = arena_slab(arena, ARENA_LISTENERS);
+        struct slots_listeners listeners;
 
+        slots_listeners_of(&listeners, arena, kept);
         for (uint32_t i = 0; i < arena->head->extents[ARENA_LISTENERS].used; i++) {
                 if (!records[i].used || records[i].fd < 0)
                         continue;
                 records[i].leaving = records[i].pending = 0;
-                if (!kept || !slots_conf_listener(kept, &records[i]))
+                if (!listeners.conf[i])
                         slots_listener_close(&records[i]);
         }
 }
@@ -195,37 +211,41 @@ int slots_listen(const struct arena *arena, const struct conf *conf, const struc
         struct env_listener_record *records = arena_slab(arena, ARENA_LISTENERS);
         struct slots_wanted wanted = { 0 };
         uint8_t opened[ENV_LISTENERS] = { 0 };
+        struct slots_listeners listeners;
+        uint32_t at = 0;
         int r = 0;
 
         while (slots_next(conf, &wanted)) {
                 int one;
 
                 if (slots_optional(conf, &wanted) ||
-                    slots_listener(arena, &wanted.conf->addr, wanted.use) != ARENA_NONE)
+                    slots_listener(arena, &wanted.conf->addr, wanted.use, &at) != ARENA_NONE)
                         continue;
                 one = slots_listener_open(arena, &wanted, inherited, log, LOG_LEVEL_ERROR, errors);
                 if (one < 0)
                         r = one;
                 else
-                        opened[slots_listener(arena, &wanted.conf->addr, wanted.use)] = 1;
+                        opened[one] = 1;
         }
+        slots_listeners_of(&listeners, arena, conf);
         for (uint32_t i = 0; i < arena->head->extents[ARENA_LISTENERS].used; i++) {
                 if (!records[i].used || records[i].fd < 0)
                         continue;
                 if (r < 0 && opened[i])
                         slots_listener_close(&records[i]);
                 else if (r >= 0)
-                        records[i].leaving = !slots_conf_listener(conf, &records[i]);
+                        records[i].leaving = !listeners.conf[i];
         }
         return r;
 }
 
 void slots_listen_default(const struct arena *arena, const struct conf *conf, struct log *log) {
         struct slots_wanted wanted = { 0 };
+        uint32_t at = 0;
 
         while (slots_next(conf, &wanted))
                 if (slots_optional(conf, &wanted) &&
-                    slots_listener(arena, &wanted.conf->addr, wanted.use) == ARENA_NONE &&
+                    slots_listener(arena, &wanted.conf->addr, wanted.use, &at) == ARENA_NONE &&
                     slots_listener_open(arena, &wanted, NULL, log, LOG_LEVEL_WARNING, NULL) < 0)
                         log_warning(log, LOG_NO_CONTEXT, "there is no admin socket: %s cannot be had; admin { socket = "
                                     "\"PATH\" } names another, socket = off goes without", wanted.conf->text);
@@ -270,17 +290,13 @@ static void slots_update_one(int fd, const struct conf_listener *now, const stru
 
 void slots_update(const struct arena *arena, const struct conf *now, const struct conf *next, struct log *log) {
         const struct env_listener_record *records = arena_slab(arena, ARENA_LISTENERS);
+        struct slots_listeners before, after;
 
-        for (uint32_t i = 0; i < arena->head->extents[ARENA_LISTENERS].used; i++) {
-                const struct conf_listener *before, *after;
-
-                if (!records[i].used || records[i].fd < 0 || records[i].pending)
-                        continue;
-                before = slots_conf_listener(now, &records[i]);
-                after = slots_conf_listener(next, &records[i]);
-                if (before && after)
-                        slots_update_one(records[i].fd, before, after, log);
-        }
+        slots_listeners_of(&before, arena, now);
+        slots_listeners_of(&after, arena, next);
+        for (uint32_t i = 0; i < arena->head->extents[ARENA_LISTENERS].used; i++)
+                if (before.conf[i] && after.conf[i] && !records[i].pending)
+                        slots_update_one(records[i].fd, before.conf[i], after.conf[i], log);
 }
 
 /*
@@ -447,9 +463,10 @@ static int slots_backend(struct env_shared *shared, struct slots_index *index, c
         return r;
 }
 
-static int slots_take_listener(struct env_shared *shared, const struct conf_listener *conf, uint32_t frontend) {
+static int slots_take_listener(struct env_shared *shared, const struct conf_listener *conf, uint32_t frontend,
+                               uint32_t *at) {
         static const struct conf_rules nobody;
-        uint32_t number = slots_listener(shared->arena, &conf->addr, ENV_LISTENER_TRAFFIC);
+        uint32_t number = slots_listener(shared->arena, &conf->addr, ENV_LISTENER_TRAFFIC, at);
         struct env_listener *listener;
         int family = addr_family(&conf->addr);
 
@@ -496,7 +513,9 @@ static int slots_instances(struct env_shared *shared) {
         return 0;
 }
 
-static int slots_frontend(struct env_shared *shared, const struct conf_frontend *conf, const uint16_t *backends) {
+/* at: where the search for its listeners begins, see slots_listener(). */
+static int slots_frontend(struct env_shared *shared, const struct conf_frontend *conf, const uint16_t *backends,
+                          uint32_t *at) {
         uint32_t slot = SLOTS_NAMED(shared->arena, ARENA_FRONTENDS, struct env_frontend_record, conf->name,
                                     conf - shared->conf->frontends,
                                     counters_clear_frontend);
@@ -517,7 +536,7 @@ static int slots_frontend(struct env_shared *shared, const struct conf_frontend 
         shared->frontends[slot].record = &records[slot];
         shared->frontends[slot].backend = conf->backend == CONF_NO_BACKEND ? ARENA_NONE : backends[conf->backend];
         for (size_t l = 0; l < conf->n_listeners && r == 0; l++)
-                r = slots_take_listener(shared, &conf->listeners[l], slot);
+                r = slots_take_listener(shared, &conf->listeners[l], slot, at);
         return r < 0 ? r : admit_init(&shared->frontends[slot]);
 }
 
@@ -609,6 +628,7 @@ int slots_assign(struct env_shared *shared) {
         const struct conf *conf = shared->conf;
         uint16_t *backends = shared->backend_slots = calloc(conf->n_backends + 1, sizeof(*backends));
         struct slots_index index = { 0 };
+        uint32_t at = 0;
         int r = backends ? slots_index_init(&index, shared->arena) : -ENOMEM;
 
         shared->n_listeners = shared->arena->head->extents[ARENA_LISTENERS].used;
@@ -620,7 +640,7 @@ int slots_assign(struct env_shared *shared) {
         if (r >= 0)
                 r = slots_instances(shared);
         for (size_t i = 0; i < conf->n_frontends && r >= 0; i++)
-                r = slots_frontend(shared, &conf->frontends[i], backends);
+                r = slots_frontend(shared, &conf->frontends[i], backends, &at);
         if (r >= 0)
                 r = slots_ghosts(shared);
         if (r >= 0)

@@ -39,8 +39,11 @@ int slots_listen(const struct arena *arena, const struct conf *conf, const struc
  */
 void slots_listen_default(const struct arena *arena, const struct conf *conf, struct log *log);
 
-/* The slot of the listener that is open with that address for that use, or ARENA_NONE. */
-uint32_t slots_listener(const struct arena *arena, const struct addr *addr, enum env_listener_use use);
+/*
+ * The slot of the listener that is open with that address for that use, or ARENA_NONE.  The search begins at *at, any
+ * number, which is set to what comes after: who asks for those of a config in their order mostly finds each at once.
+ */
+uint32_t slots_listener(const struct arena *arena, const struct addr *addr, enum env_listener_use use, uint32_t *at);
 
 /*
  * Gives listeners that stay what `next` says otherwise than `now`: backlog, mode, defer-accept and socket options

@@ -79,8 +79,11 @@ def _state(pid):
 
 
 def ended(pid):
-    """Whether no process has that id, or one that only waits to be reaped."""
-    return _state(pid) in "ZX"
+    """Whether no process has that id, or one that only waits to be reaped: whose other threads have ended, too."""
+    try:
+        return _state(pid) in "ZX" and len(os.listdir(f"/proc/{pid}/task")) <= 1
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def freeze(pid):
