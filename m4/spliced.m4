@@ -50,6 +50,7 @@ AC_DEFUN([SPLICED_SANITIZERS], [
     AS_CASE([" $CFLAGS "], [*" -O0 "*], [], [SPLICED_CFLAGS="$SPLICED_CFLAGS -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2"])
   ])
   AC_SUBST([SPLICED_SANITIZERS], [$spliced_sanitizers])
+  AM_CONDITIONAL([SANITIZE_THREAD], [test "$spliced_sanitizers" = thread])
 ])
 
 # Targets of tests/fuzz with libFuzzer, by "make fuzz"; the rest is built as ever.
