@@ -4,6 +4,7 @@
 A new peer is a subclass of Proxy with a configuration and a command, and a line in peers().
 """
 import dataclasses
+import os
 import shutil
 import socket
 import subprocess
@@ -70,17 +71,21 @@ class Nginx(Proxy):
     """nginx's stream module.  buffer is proxy_buffer_size: 16k is its default."""
 
     package = "libnginx-mod-stream"
+    module = "/usr/lib/nginx/modules/ngx_stream_module.so"
     threaded = balances = single = True
 
     def __init__(self, name, title, buffer):
         super().__init__(name, title, shutil.which("nginx") or "/usr/sbin/nginx")
         self.buffer = buffer
 
+    def present(self):
+        return super().present() and os.path.exists(self.module)
+
     def version(self):
         return "nginx " + said_version([self.binary, "-v"], r"nginx/(\S+)")
 
     def configuration(self):
-        lines = ["load_module /usr/lib/nginx/modules/ngx_stream_module.so;", "daemon off;", "user root;",
+        lines = [f"load_module {self.module};", "daemon off;", "user root;",
                  f"master_process {'off' if self.setup.under else 'on'};", f"worker_processes {self.setup.threads};",
                  f"worker_rlimit_nofile {descriptors()};", f"pid {self.directory}/{self.name}.pid;",
                  f"error_log {self.directory}/{self.name}.err;",
