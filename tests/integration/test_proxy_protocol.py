@@ -470,7 +470,7 @@ def _killed():
     peers.Server(front.back, serve)
     until = time.monotonic() + 1.6
     kills = 0
-    while time.monotonic() < until:
+    while time.monotonic() < until or (done["good"] <= 50 and time.monotonic() < until + 20):
         if kills < 7 and time.monotonic() > until - 1.6 + kills * 0.2:
             worker = front.proxy.worker()
             if worker:
