@@ -56,6 +56,7 @@ class Eventful:
     """For a Proxy: does things to it.  signals are what its main process takes for an event."""
 
     signals = {}
+    event = None  # what it is started for
 
     def cause(self, event):
         if event in self.signals:
@@ -75,6 +76,9 @@ class EventfulSpliced(Eventful, Spliced):
     signals = {"reload": signal.SIGHUP, "upgrade": signal.SIGUSR2}
 
     def configuration(self):
+        """A long one where it is asked; what others' configurations are like where they suffer the same."""
+        if self.event not in QUESTIONS:
+            return super().configuration()
         servers = "".join(f'    server "s{number}" {{ address = "127.0.0.1:9" }}\n' for number in range(1, SERVERS))
         return f'{super().configuration()}backend "many" {{\n{servers}}}\n'
 
@@ -100,7 +104,7 @@ class EventfulSpliced(Eventful, Spliced):
             sock.setblocking(False)
             crowd.append(sock)
             try:
-                sock.connect(f"{self.directory}/admin.sock")
+                sock.connect(f"{self.directory}/{self.name}-admin.sock")
                 if number % 4 == 0:
                     sock.send(request)
             except (BlockingIOError, BrokenPipeError, ConnectionResetError):
@@ -114,7 +118,7 @@ class EventfulSpliced(Eventful, Spliced):
         """Asks the admin API as a scraper does; the milliseconds until all is there."""
         begun = time.monotonic()
         with socket.socket(socket.AF_UNIX) as sock:
-            sock.connect(f"{self.directory}/admin.sock")
+            sock.connect(f"{self.directory}/{self.name}-admin.sock")
             sock.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
             said = sock.recv(1 << 20)
             while sock.recv(1 << 20):
@@ -190,6 +194,7 @@ def one(proxy, load, event):
 
 def measure(proxy, tool, event, scale):
     """All repetitions of an event on a proxy that is started for them; fewer where it does not survive one."""
+    proxy.event = event
     proxy.start(Setup(routes=(ROUTE,)))
     try:
         with Load(tool, proxy.address(ROUTE), scale.event_sessions, scale.event_busy) as load:

@@ -229,7 +229,7 @@ class Spliced(Proxy):
 
     def configuration(self):
         # The default path is one for the whole machine.
-        parts = [f"threads = {self.setup.threads}", f'admin {{ socket = "{self.directory}/admin.sock" }}']
+        parts = [f"threads = {self.setup.threads}", f'admin {{ socket = "{self.directory}/{self.name}-admin.sock" }}']
         if self.setup.under:
             parts.append("sandbox = off")  # valgrind knows neither seccomp() nor what it forbids
         for route in self.routes:

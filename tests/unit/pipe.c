@@ -20,7 +20,7 @@
 #include "engine/pipe.h"
 #include "net/sys.h"
 
-#define MIB (1024u * 1024u)
+#define BIG (256u * 1024u)        /* a big pipe */
 #define NOBODY 65534
 
 struct fixture {
@@ -147,12 +147,12 @@ static void test_big_budget(void **unused) {
         uint32_t big[3], small;
 
         (void)unused;
-        fixture_open(&f, 64, 3 * MIB + MIB / 2);
+        fixture_open(&f, 64, 3 * BIG + BIG / 2);
         assert_int_equal(f.store.big_max, 3);
         for (int i = 0; i < 3; i++) {
-                if (pipe_pool_ready(&f.pool, PIPE_BIG) < MIB) {
+                if (pipe_pool_ready(&f.pool, PIPE_BIG) < BIG) {
                         /* Without CAP_SYS_RESOURCE fs.pipe-max-size may be lower. */
-                        print_message("# no pipes of 1 MiB here\n");
+                        print_message("# no big pipes here\n");
                         fixture_close(&f);
                         skip();
                 }
@@ -168,7 +168,7 @@ static void test_big_budget(void **unused) {
         /* One that was dropped makes room for another; one in the pool keeps its place. */
         pipe_pool_give(&f.pool, big[0]);
         assert_int_equal(f.store.big, 3);
-        assert_int_equal(pipe_pool_ready(&f.pool, PIPE_BIG), MIB);
+        assert_int_equal(pipe_pool_ready(&f.pool, PIPE_BIG), BIG);
         pipe_pool_drop(&f.pool, big[1]);
         assert_int_equal(f.store.big, 2);
         pipe_pool_give(&f.pool, small);
@@ -187,7 +187,7 @@ static void test_records_run_out(void **unused) {
         uint32_t a, b;
 
         (void)unused;
-        fixture_open(&f, 2, 16 * MIB);
+        fixture_open(&f, 2, 16 * BIG);
         a = take(&f, PIPE_SMALL, 1);
         b = take(&f, PIPE_BIG, 1);
         assert_int_equal(f.store.refused, 0);
@@ -210,7 +210,7 @@ static void test_descriptors_run_out(void **unused) {
         struct rlimit limit, low;
 
         (void)unused;
-        fixture_open(&f, 8, 4 * MIB);
+        fixture_open(&f, 8, 4 * BIG);
         assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
         low = limit;
         /* One is left, and a pipe needs two. */
@@ -275,7 +275,7 @@ static void test_two_pools(void **unused) {
         struct fixture f;
 
         (void)unused;
-        fixture_open(&f, 7, 2 * MIB);
+        fixture_open(&f, 7, 2 * BIG);
         pthread_barrier_init(&together, NULL, 3);
         for (uint32_t i = 0; i < 3; i++) {
                 crowd[i] = (struct crowd){ .store = &f.store, .together = &together, .big = &big, .owner = i };
@@ -301,13 +301,13 @@ static int tiny_pipes(long soft_pages) {
 
         if (setgroups(0, NULL) < 0 || setgid(NOBODY) < 0 || setuid(NOBODY) < 0)
                 return 10;
-        fixture_open(&f, 8, 64 * MIB);
+        fixture_open(&f, 8, 64 * BIG);
         while (used <= soft_pages) {
                 int ends[2], got;
 
                 if (sys_pipe(ends) < 0)
                         return 11;
-                got = sys_pipe_resize(ends[1], (int)MIB);
+                got = sys_pipe_resize(ends[1], (int)(4 * BIG));
                 if (got < 0)
                         got = sys_pipe_size(ends[1]);
                 if (got < 65536)
