@@ -36,7 +36,10 @@ def _serve(addresses, go, report):
         sock, number = socks.pop(fd)
         poll.unregister(fd)
         now[number] -= 1
-        sock.sendall(name)
+        try:
+            sock.sendall(name)
+        except ConnectionError:
+            pass                                # it was in a worker's hands that was killed
         sock.close()
 
     while True:
@@ -60,7 +63,10 @@ def _serve(addresses, go, report):
                 now[number] += 1
                 most[number] = max(most[number], now[number])
             else:
-                name = socks[fd][0].recv(4)
+                try:
+                    name = socks[fd][0].recv(4)
+                except ConnectionError:
+                    name = b""
                 if not name:                    # the client has left
                     now[socks[fd][1]] -= 1
                     poll.unregister(fd)

@@ -9,6 +9,7 @@ import socket
 import struct
 import threading
 import time
+import traceback
 
 from lib import data, net, tap
 
@@ -267,6 +268,7 @@ class Process:
                 with os.fdopen(writer, "wb") as file:
                     pickle.dump(value, file)
             except BaseException:  # pylint: disable=broad-except
+                traceback.print_exc()
                 status = 1
             os._exit(status)
         os.close(writer)
