@@ -46,7 +46,10 @@ static enum life_event connect_failed(struct env *env, struct session *session, 
 static enum life_event connect_done(struct env *env, struct session *session) {
         int r = session->greeting ? header_send(env, session) : 0;
 
-        return r < 0 ? connect_failed(env, session, -r) : LIFE_CONNECTED;
+        if (r < 0)
+                return connect_failed(env, session, -r);
+        relay_ready(session);
+        return LIFE_CONNECTED;
 }
 
 /* Connects s->fd[SESSION_SERVER] to the address, and has the outcome watched. */
@@ -214,6 +217,7 @@ enum life_event connect_event(struct env *env, struct session *session, uint32_t
         /* A server that said something before it reset the connection was there: its bytes count. */
         if (r >= 0 && error && (events & POLLER_IN) && sys_recv(fd, &byte, 1, MSG_PEEK) > 0) {
                 relay_lost(env, session, SESSION_SERVER, error);
+                relay_ready(session);
                 return LIFE_CONNECTED;
         }
         if (r < 0 || error)

@@ -511,6 +511,15 @@ enum life_event relay_move(struct env *env, struct session *session) {
         return LIFE_NOTHING;
 }
 
+void relay_ready(struct session *session) {
+        struct direction *up = &session->direction[SESSION_CLIENT], *down = &session->direction[SESSION_SERVER];
+
+        /* Both can take bytes, or will say that they cannot; whether they have some, an event says, or trying. */
+        up->out_ready = down->out_ready = 1;
+        up->in_ready = 1;
+        atomic_signal_fence(memory_order_seq_cst);
+}
+
 enum life_event relay_start(struct env *env, struct session *session) {
         struct direction *up = &session->direction[SESSION_CLIENT], *down = &session->direction[SESSION_SERVER];
 
@@ -524,9 +533,6 @@ enum life_event relay_start(struct env *env, struct session *session) {
         if (session->end == ACCESS_END_N)
                 session->error = 0;
         up->in_ms = up->out_ms = down->in_ms = down->out_ms = env->loop.now_ms;
-        /* Both can take bytes, or will say that they cannot; whether they have some, an event says, or trying. */
-        up->out_ready = down->out_ready = 1;
-        up->in_ready = 1;
         /* What was looked at in vain before. */
         if (env->taps)
                 tap_tee(env, session, SESSION_CLIENT, up->piped);

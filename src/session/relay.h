@@ -23,7 +23,13 @@
 
 #define RELAY_STEP_MS 20
 
-/* The server is connected: begins, and tries at once.  Returns as relay_move(). */
+/*
+ * The server is connected.  To be called before the state says so: a successor that finds a session which relays has
+ * no event that tells it where to begin.
+ */
+void relay_ready(struct session *session);
+
+/* After relay_ready(): begins, and tries at once.  Returns as relay_move(). */
 enum life_event relay_start(struct env *env, struct session *session);
 
 /* An event on one side's socket; its flags are in the record already.  Returns as relay_move(). */

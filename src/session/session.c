@@ -351,10 +351,6 @@ void session_adopt(struct env *env, struct session *session, int registered, int
                 session_run(env, session, LIFE_KILL);
                 return;
         }
-        /* One that had only begun to relay knows nothing of bytes that were there before: it is to try. */
-        if (caught && session->state == LIFE_RELAYING)
-                for (unsigned side = 0; side < SESSION_SIDES; side++)
-                        session->direction[side].in_ready = session->direction[side].out_ready = 1;
         deadline_arm(env, session);
         env->shared->unsure[env_index(env, session)] = 1;
         env->unsure++;

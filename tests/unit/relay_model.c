@@ -464,6 +464,7 @@ static void model_session(struct model *model) {
         atomic_fetch_add(&shared->frontends[0].sessions, 1);
         atomic_fetch_add(&shared->threads[0].sessions, 1);
         env->loop.now_ms = script.now_ms;
+        relay_ready(model->session);
         session_run(env, model->session, relay_start(env, model->session));
 }
 

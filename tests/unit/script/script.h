@@ -29,6 +29,7 @@ enum script_call {
         SCRIPT_SPLICE_IN /* into a pipe */, SCRIPT_SPLICE_OUT /* from a pipe */, SCRIPT_TEE, SCRIPT_PIPE,
         SCRIPT_PIPE_RESIZE, SCRIPT_PIPE_SIZE, SCRIPT_UNSENT, SCRIPT_POLLER_NEW, SCRIPT_POLLER_ADD,
         SCRIPT_POLLER_WATCH, SCRIPT_POLLER_ADD_LISTENER, SCRIPT_POLLER_REMOVE, SCRIPT_POLLER_WAIT,
+        SCRIPT_CLOCK /* the one of microseconds, which connecting asks */,
         SCRIPT_CALLS
 };
 
