@@ -1,20 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: ISC
 # spliced.conf.5 and the program know the same keys, both ways; the page's examples are right; it is clean mdoc.
-n=0
-failed=0
-
-# result NAME STATUS [TEXT]: one line of TAP, with TEXT as its explanation where the status is not 0.
-result() {
-        n=$((n + 1))
-        if [ "$2" -eq 0 ]; then
-                echo "ok $n - $1"
-        else
-                echo "not ok $n - $1"
-                printf '%s\n' "$3" | sed 's/^/# /'
-                failed=1
-        fi
-}
+# shellcheck source=tests/unit/tap.sh
+. "$top_srcdir/tests/unit/tap.sh"
 
 # Keys of the page: each .It Ic behind a line '.\" keys of A. B.' gives A.key and B.key; "." alone is the top level.
 page_keys() {

@@ -1,20 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: ISC
 # Every sample of conf/ passes spliced -t, and what -T prints of it comes back unchanged.
-n=0
-failed=0
-
-# result NAME STATUS [TEXT]: one line of TAP, with TEXT as its explanation where the status is not 0.
-result() {
-        n=$((n + 1))
-        if [ "$2" -eq 0 ]; then
-                echo "ok $n - $1"
-        else
-                echo "not ok $n - $1"
-                printf '%s\n' "$3" | sed 's/^/# /'
-                failed=1
-        fi
-}
+# shellcheck source=tests/unit/tap.sh
+. "$top_srcdir/tests/unit/tap.sh"
 
 # uncommented FILE: with every default that is commented out ("#key = value") switched on.
 uncommented() {

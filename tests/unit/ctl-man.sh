@@ -1,20 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: ISC
 # splicectl.1, "splicectl -h", the program and its completions know the same commands and options.
-n=0
-failed=0
-
-# result NAME STATUS [TEXT]: one line of TAP, with TEXT as its explanation where the status is not 0.
-result() {
-        n=$((n + 1))
-        if [ "$2" -eq 0 ]; then
-                echo "ok $n - $1"
-        else
-                echo "not ok $n - $1"
-                printf '%s\n' "$3" | sed 's/^/# /'
-                failed=1
-        fi
-}
+# shellcheck source=tests/unit/tap.sh
+. "$top_srcdir/tests/unit/tap.sh"
 
 # same WHAT ELSEWHERE: the lists $scratch/program and $scratch/ELSEWHERE are alike, and there is something in them
 same() {

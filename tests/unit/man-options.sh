@@ -1,18 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: ISC
 # spliced.8 and "spliced -h" name the same options, both ways, and the pages are clean mdoc.
-n=0
-
-# result NAME STATUS [TEXT]: one line of TAP, with TEXT as its explanation where the status is not 0.
-result() {
-        n=$((n + 1))
-        if [ "$2" -eq 0 ]; then
-                echo "ok $n - $1"
-        else
-                echo "not ok $n - $1"
-                printf '%s\n' "$3" | sed 's/^/# /'
-        fi
-}
+# shellcheck source=tests/unit/tap.sh
+. "$top_srcdir/tests/unit/tap.sh"
 
 # Options that -h lists: lines that begin with one, "  -f FILE  ...", "  -x, --long  ...", "      --long  ...".
 help_options() {

@@ -3,18 +3,8 @@
 # The unit is valid, starts the daemon as documented, and is as locked up as we say.
 limit=2.0
 unit=$top_builddir/contrib/systemd/spliced.service
-n=0
-
-# result NAME STATUS [TEXT]: one line of TAP, with TEXT as its explanation where the status is not 0.
-result() {
-        n=$((n + 1))
-        if [ "$2" -eq 0 ]; then
-                echo "ok $n - $1"
-        else
-                echo "not ok $n - $1"
-                printf '%s\n' "$3" | sed 's/^/# /'
-        fi
-}
+# shellcheck source=tests/unit/tap.sh
+. "$top_srcdir/tests/unit/tap.sh"
 
 if ! command -v systemd-analyze >/dev/null; then
         echo "1..0 # SKIP systemd-analyze is not installed"
