@@ -134,8 +134,6 @@ static void change_record_address(struct server_record *record, const struct cha
                 record->addr = (struct addr){ .kind = ADDR_NONE };
                 return;
         }
-        if (!addr_equal(&record->addr, &change->addr))
-                server_forget_health(record);
         record->addr = change->addr;
 }
 
