@@ -6,7 +6,7 @@
 #include "net/sys.h"
 #include "session/env.h"
 
-/* One splice may bring so much at once.  A pipe that the kernel leaves smaller loses sooner. */
+/* A few times what one splice brings, or else as much.  A pipe that the kernel leaves smaller loses sooner. */
 #define TAP_PIPE_SIZE (1024 * 1024)
 #define TAP_PIPE_SMALLER (256 * 1024)
 
