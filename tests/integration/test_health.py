@@ -292,16 +292,20 @@ for _threads in (1, 2):
         del servers
 
 
-@tap.case("on-down = keep: sessions of a server that is down go on, new ones go elsewhere")
-def _keep():
+def _two(keys=""):
+    """Two servers that are checked, a and b, which say who they are: their directory, the frontend, the proxy."""
     directory = tap.tmpdir()
     front = f"unix:{directory}/front"
     for name in "ab":
         peers.Server(f"unix:{directory}/{name}", peers.say(name))
-    running = proxy.Proxy(
-        proxy.frontend("f", front, "b") +
-        proxy.backend("b", "".join(proxy.server(name, f"unix:{directory}/{name}") for name in "ab"),
-                      f"check {{ {FAST} }}"), directory=directory)
+    servers = "".join(proxy.server(name, f"unix:{directory}/{name}", keys) for name in "ab")
+    config = proxy.frontend("f", front, "b") + proxy.backend("b", servers, f"check {{ {FAST} }}")
+    return directory, front, proxy.Proxy(config, directory=directory)
+
+
+@tap.case("on-down = keep: sessions of a server that is down go on, new ones go elsewhere")
+def _keep():
+    directory, front, running = _two()
     _wait_up(running, "ab")
     sock = peers.client(front)
     while net.read_exactly(sock, 1) != b"a":
@@ -443,14 +447,7 @@ def _api():
 
 @tap.case("a server that comes back starts slowly, where it is to; one that was there at the start does not")
 def _slow_start():
-    directory = tap.tmpdir()
-    front = f"unix:{directory}/front"
-    for name in "ab":
-        peers.Server(f"unix:{directory}/{name}", peers.say(name))
-    running = proxy.Proxy(
-        proxy.frontend("f", front, "b") +
-        proxy.backend("b", "".join(proxy.server(name, f"unix:{directory}/{name}", "slow-start = 1h") for name in "ab"),
-                      f"check {{ {FAST} }}"), directory=directory)
+    directory, front, running = _two("slow-start = 1h")
 
     def served():
         names = [net.read_exactly(peers.client(front), 1) for _ in range(40)]

@@ -75,9 +75,9 @@ class Browser:
         return self._ask("POST", "/goog/cdp/execute", {"cmd": name, "params": parameters})
 
     def errors(self):
-        """What the console has complained of since last asked."""
+        """What the console has complained of since last asked; the browser's own pages are not ours to mend."""
         return [entry["message"] for entry in self._ask("POST", "/se/log", {"type": "browser"})
-                if entry["level"] in ("SEVERE", "WARNING")]
+                if entry["level"] in ("SEVERE", "WARNING") and not entry["message"].startswith("chrome://")]
 
     def size(self, width, height, mobile=False):
         self.command("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=2 if mobile else 1,
