@@ -337,7 +337,8 @@ class Proxy:
 
     def fds(self):
         """How many descriptors it holds, pipes apart."""
-        return sum(self.fd_kinds().values()) - self.pipes()
+        kinds = self.fd_kinds()
+        return sum(kinds.values()) - kinds.get("pipe", 0)
 
     def pipes(self):
         """How many descriptors of pipes it holds."""
