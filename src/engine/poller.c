@@ -57,6 +57,10 @@ int poller_watch(int poller, int fd, uint64_t key) {
         return poller_register(poller, EPOLL_CTL_MOD, fd, EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP, key);
 }
 
+int poller_unwatch(int poller, int fd, uint64_t key) {
+        return poller_register(poller, EPOLL_CTL_MOD, fd, EPOLLIN | EPOLLPRI | EPOLLRDHUP, key);
+}
+
 int poller_add_listener(int poller, int fd, uint64_t key) {
         return poller_register(poller, EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLEXCLUSIVE, key);
 }

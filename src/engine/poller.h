@@ -40,8 +40,12 @@ int poller_add(int poller, int fd, uint64_t key);
  */
 int poller_add_quiet(int poller, int fd, uint64_t key);
 
-/* OUT too from now on, for a socket that is registered: an event comes at once where it can be written to. */
+/*
+ * OUT too from now on, for a socket that is registered: an event comes at once where it can be written to.
+ * poller_unwatch() goes back to what poller_add_quiet() asks for.  Both return 0 or -errno (ENOENT).
+ */
 int poller_watch(int poller, int fd, uint64_t key);
+int poller_unwatch(int poller, int fd, uint64_t key);
 
 /* Registers a listening socket for IN such that one waiting thread is woken for a connection (EPOLLEXCLUSIVE). */
 int poller_add_listener(int poller, int fd, uint64_t key);

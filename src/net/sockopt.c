@@ -123,6 +123,10 @@ void sockopt_overlay(struct sockopt_set *set, const struct sockopt_set *over) {
         }
 }
 
+int sockopt_given(const struct sockopt_set *set, enum sockopt_id id) {
+        return (set->set & SOCKOPT_BIT(id)) != 0;
+}
+
 /* The options that a stage applies, as bits. */
 static uint32_t sockopt_wanted(int family, const struct sockopt_set *set, enum sockopt_stage stage) {
         uint32_t wanted = set->set & sockopt_masks[stage][family == AF_UNIX];
@@ -353,4 +357,16 @@ int sockopt_read(int fd, int family, enum sockopt_id id, struct sockopt_set *set
                 sockopt_put(set, id, (int64_t)v);
         }
         return 0;
+}
+
+int sockopt_grow_sndbuf(int fd, int size) {
+        int now = 0;
+        socklen_t len = sizeof(now);
+        int r = sys_getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &now, &len);
+
+        /* The kernel doubles what is asked for, and says so (socket(7)). */
+        if (r < 0 || now / 2 >= size) {
+                return r;
+        }
+        return sockopt_set_u32(fd, SOL_SOCKET, SO_SNDBUF, size);
 }

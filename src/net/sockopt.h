@@ -83,6 +83,15 @@ int sockopt_apply(int fd, int family, const struct sockopt_set *set, enum sockop
 /* Whether sockopt_apply() would make any system call: lets the data path skip the call. */
 int sockopt_any(int family, const struct sockopt_set *set, enum sockopt_stage stage);
 
+/* Whether the set gives that option a value, be it a default. */
+int sockopt_given(const struct sockopt_set *set, enum sockopt_id id);
+
+/*
+ * Has a socket's send buffer hold `size` bytes, as SO_SNDBUF counts them, where it is smaller: the kernel allows no
+ * more than net.core.wmem_max (socket(7)).  Returns 0 or -errno (EBADF, ENOTSOCK).
+ */
+int sockopt_grow_sndbuf(int fd, int size);
+
 /* The protocol for socket(2): IPPROTO_MPTCP where asked for and family is TCP, else 0. */
 int sockopt_protocol(int family, const struct sockopt_set *set);
 

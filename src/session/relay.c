@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
+#include "net/sockopt.h"
 #include "net/sys.h"
 #include "session/access.h"
 #include "session/close.h"
@@ -17,6 +18,9 @@
 /* What one direction may do before others have their turn. */
 #define RELAY_BUDGET (1024u * 1024u)    /* bytes */
 #define RELAY_STEPS 16                  /* operations */
+
+/* The send buffer of an AF_UNIX socket that a stream has filled up; net.core.wmem_max may allow less. */
+#define RELAY_UNIX_SNDBUF (512 * 1024)
 
 /* What limits the bytes of a direction; its rate is 0 where nothing does. */
 static const struct bucket_limit *relay_limit(const struct env *env, const struct session *session, unsigned side) {
@@ -112,6 +116,47 @@ static int relay_watch(struct env *env, struct session *session, unsigned side) 
         if (r >= 0)
                 session->sockets |= (uint8_t)SESSION_WATCHED(side);
         return r;
+}
+
+/*
+ * It has taken all there was.  An AF_UNIX socket would go on to wake its poller whenever the peer has read something;
+ * a TCP one does so only after it has filled up, so nothing is won there.  Noted first: whoever finds the note
+ * missing watches anew, which does no harm.
+ */
+static void relay_unwatch(struct env *env, struct session *session, unsigned side) {
+        uint64_t key = session_key(env_index(env, session), session->generation, side);
+
+        if (!(session->flags & SESSION_UNIX(side)) || !(session->sockets & SESSION_WATCHED(side)))
+                return;
+        session->sockets &= (uint8_t)~SESSION_WATCHED(side);
+        atomic_signal_fence(memory_order_seq_cst);
+        if (poller_unwatch(env->loop.record->poller, session->fd[side], key) < 0)
+                session->sockets |= (uint8_t)SESSION_WATCHED(side);
+}
+
+/* What the config gives that side's socket; NULL where its listener is in no config any more. */
+static const struct sockopt_set *relay_sockopts(const struct env *env, const struct session *session, unsigned side) {
+        const struct conf_listener *listener = env->shared->listeners[session->listener].conf;
+
+        if (side == SESSION_SERVER)
+                return &env_server(env, session)->conf->sockopts;
+        return listener ? &listener->sockopts : NULL;
+}
+
+/*
+ * A stream has filled that side up.  The kernel lets TCP's send buffer grow with a stream, but not that of AF_UNIX,
+ * so that is done here, once, unless the config says how large it is to be.  Where the kernel refuses, the stream
+ * goes on as it did.
+ */
+static void relay_grow(const struct env *env, struct session *session, unsigned side) {
+        const struct sockopt_set *set;
+
+        if (!(session->flags & SESSION_UNIX(side)) || session->sockets & SESSION_ROOMY(side))
+                return;
+        session->sockets |= (uint8_t)SESSION_ROOMY(side);
+        set = relay_sockopts(env, session, side);
+        if (!set || !sockopt_given(set, SOCKOPT_SNDBUF))
+                sockopt_grow_sndbuf(session->fd[side], RELAY_UNIX_SNDBUF);
 }
 
 static void relay_take_pipe(struct env *env, struct session *session, unsigned side, enum pipe_class class) {
@@ -328,9 +373,13 @@ static enum life_event relay_flush(struct env *env, struct session *session, uns
         if (n < 0 && n != -EAGAIN)
                 relay_lost(env, session, !side, (int)-n);
         session_busy(session, SESSION_AT_REST);
-        if (n > 0)
+        if (n > 0) {
                 direction_flushed(direction, (size_t)n, env->loop.now_ms);
-        else if (n == -EAGAIN) {
+                if (!direction->piped)
+                        relay_unwatch(env, session, !side);
+        } else if (n == -EAGAIN) {
+                if (direction->bulk)
+                        relay_grow(env, session, !side);
                 r = relay_watch(env, session, !side);
                 if (r < 0)
                         return relay_broken(session, -r);

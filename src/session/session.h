@@ -26,6 +26,7 @@ enum session_side { SESSION_CLIENT, SESSION_SERVER, SESSION_SIDES };
 /* What session.sockets holds. */
 #define SESSION_WATCHED(side) (1u << (side))    /* the poller tells when that side can be written to */
 #define SESSION_SECOND 4u                       /* the server socket has its SOCKOPT_SECOND options, or needs none */
+#define SESSION_ROOMY(side) (8u << (side))      /* a stream had filled that side up, and its send buffer was seen to */
 
 /*
  * What session.busy holds.  SESSION_BUSY: bytes are out of the kernel, or what it has told.  A splice takes no bytes
@@ -76,7 +77,7 @@ struct session {
         uint8_t stage;                  /* enum preface_stage: what of the preface is done */
         uint8_t greeting;               /* version of the PROXY header that the server is to get; 0: none */
         uint8_t waits;                  /* it is in its backend's queue, since phase_ms */
-        uint8_t sockets;                /* SESSION_WATCHED(), SESSION_SECOND */
+        uint8_t sockets;                /* SESSION_WATCHED(), SESSION_SECOND, SESSION_ROOMY() */
         int64_t paid_ns[SESSION_SIDES]; /* upload-rate, download-rate: a token bucket, by the side that is read */
         int64_t began_us;               /* when its last connect began, CLOCK_MONOTONIC */
 } __attribute__((aligned(64)));

@@ -623,7 +623,7 @@ static void test_kernel_close_unregisters(void **state) {
 
 /*
  * AF_UNIX tells whoever asks for OUT of each byte that the peer has read, full or not; one that was added quietly
- * hears of that only from poller_watch() on, which itself tells what holds already.
+ * hears of that only from poller_watch() on, which itself tells what holds already, to poller_unwatch().
  */
 static void test_kernel_quiet(void **state) {
         struct bench *bench = *state;
@@ -647,8 +647,18 @@ static void test_kernel_quiet(void **state) {
         assert_int_equal(send(pair[1], "y", 1, 0), 1);
         assert_string_equal(round_of(bench, 0), "e6");
 
+        assert_int_equal(poller_unwatch(bench->record.poller, fd, 7), 0);
+        assert_string_equal(round_of(bench, 0), "e7");
+        assert_int_equal(recv(fd, &byte, 1, 0), 1);
+        assert_int_equal(send(fd, "x", 1, 0), 1);
+        assert_int_equal(recv(pair[1], &byte, 1, 0), 1);
+        assert_string_equal(round_of(bench, 0), "");
+        assert_int_equal(send(pair[1], "y", 1, 0), 1);
+        assert_string_equal(round_of(bench, 0), "e7");
+
         close(fd);
         assert_int_equal(poller_watch(bench->record.poller, pair[1], 6), -ENOENT);
+        assert_int_equal(poller_unwatch(bench->record.poller, pair[1], 6), -ENOENT);
         close(pair[1]);
 }
 

@@ -413,6 +413,11 @@ static int model_watch(void *arg, int fd) {
         return 0;
 }
 
+static int model_unwatch(void *arg, int fd) {
+        ((struct model *)arg)->side[fd - MODEL_SOCKET].watched = 0;
+        return 0;
+}
+
 static int model_wait(void *arg, struct poller_event *events, int max) {
         struct model *model = arg;
         uint32_t index = (uint32_t)(model->session - model->rig.shared.sessions);
@@ -434,7 +439,7 @@ static const struct script_model model_kernel = {
         .recv = model_recv, .send = model_send, .write = model_write, .splice = model_splice, .pipe = model_make_pipe,
         .pipe_resize = model_pipe_resize, .pipe_size = model_pipe_size, .shutdown = model_shutdown,
         .close = model_close, .getsockopt = model_getsockopt, .setsockopt = model_setsockopt, .unsent = model_unsent,
-        .watch = model_watch, .wait = model_wait,
+        .watch = model_watch, .unwatch = model_unwatch, .wait = model_wait,
 };
 
 /* A session whose server has just been connected, with every count that accept and pick would have raised. */

@@ -232,10 +232,132 @@ static void room_is_no_news(void **state) {
         } while (n > 0);
         assert_int_equal(script.calls[SCRIPT_POLLER_WATCH], 1);
         assert_int_equal(bench.rig.shared.sessions[0].sockets & 3u, SESSION_WATCHED(SESSION_SERVER));
+        /* Messages need no larger buffer. */
+        assert_int_equal(script.calls[SCRIPT_SETSOCKOPT], 0);
         while (recv(bench.server, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
                 bench_settle(&bench);
         assert_int_equal(bench.rig.shared.sessions[0].direction[SESSION_CLIENT].piped, 0);
+
+        /* And no more once it has taken what waited. */
+        assert_int_equal(script.calls[SCRIPT_POLLER_UNWATCH], script.calls[SCRIPT_POLLER_WATCH]);
+        assert_int_equal(bench.rig.shared.sessions[0].sockets & 3u, 0);
+        assert_int_equal(send(bench.client, bytes, sizeof(bytes), 0), sizeof(bytes));
+        bench_settle(&bench);
+        assert_int_equal(recv(bench.server, bytes, sizeof(bytes), MSG_WAITALL), sizeof(bytes));
+        assert_int_equal(poll(&poller, 1, 0), 0);
+        bench_stop(&bench);
+}
+
+/* Where the kernel does not let go of a watch, it is not taken for gone. */
+static void a_watch_may_stay(void **state) {
+        struct bench bench;
+        char bytes[4096];
+
+        bench_start(&bench, 1, "");
+        script_rule(SCRIPT_POLLER_UNWATCH, SCRIPT_FAIL, ENOMEM, 0);
+        for (int i = 0; i < 2; i++) {
+                while (send(bench.client, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
+                        bench_settle(&bench);
+                while (recv(bench.server, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
+                        bench_settle(&bench);
+                assert_int_equal(bench.rig.shared.sessions[0].sockets & 3u, SESSION_WATCHED(SESSION_SERVER));
+        }
         assert_int_equal(script.calls[SCRIPT_POLLER_WATCH], 1);
+        bench_stop(&bench);
+}
+
+/* Fills all there is from here to there, and empties it. */
+static void bench_flood(struct bench *bench, int from, int to) {
+        static char bytes[65536];
+        size_t sent = 0, received = 0;
+        ssize_t n;
+
+        while ((n = send(from, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0) {
+                sent += (size_t)n;
+                bench_settle(bench);
+        }
+        while ((n = recv(to, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0) {
+                received += (size_t)n;
+                bench_settle(bench);
+        }
+        assert_int_equal(sent, received);
+}
+
+static int bench_sndbuf(const struct bench *bench, unsigned side) {
+        int value = -1;
+        socklen_t len = sizeof(value);
+
+        assert_int_equal(getsockopt(bench->rig.shared.sessions[0].fd[side], SOL_SOCKET, SO_SNDBUF, &value, &len), 0);
+        return value;
+}
+
+/* What SO_SNDBUF says once n bytes have been asked for. */
+static int granted(int n) {
+        FILE *file = fopen("/proc/sys/net/core/wmem_max", "r");
+        int most = 0;
+
+        if (!file || fscanf(file, "%d", &most) != 1)
+                skip();
+        fclose(file);
+        return 2 * (n < most ? n : most);
+}
+
+/* The send buffer of an AF_UNIX socket grows when a stream fills it up, that of TCP grows by itself. */
+static void streams_get_room(void **state) {
+        struct bench bench;
+        int before;
+
+        bench_start(&bench, 1, "");
+        before = bench_sndbuf(&bench, SESSION_SERVER);
+        bench_flood(&bench, bench.client, bench.server);
+        assert_int_equal(bench_sndbuf(&bench, SESSION_SERVER), granted(512 * 1024));
+        assert_int_equal(bench_sndbuf(&bench, SESSION_CLIENT), before);
+        bench_flood(&bench, bench.server, bench.client);
+        assert_int_equal(bench_sndbuf(&bench, SESSION_CLIENT), granted(512 * 1024));
+        bench_flood(&bench, bench.server, bench.client);
+        bench_flood(&bench, bench.client, bench.server);
+        assert_int_equal(script.calls[SCRIPT_SETSOCKOPT], 2);
+        bench_stop(&bench);
+
+        bench_start(&bench, 0, "");
+        bench_flood(&bench, bench.client, bench.server);
+        assert_int_equal(script.calls[SCRIPT_SETSOCKOPT], 1);
+        assert_int_equal(bench_nodelay(&bench), 1);
+        bench_stop(&bench);
+}
+
+/* A buffer that the config gives stays as it is, and so does one that is larger already. */
+static void room_that_is_given_stays(void **state) {
+        struct bench bench;
+        int pair[2], value = 0;
+        socklen_t len = sizeof(value);
+
+        bench_start(&bench, 1, "socket { sndbuf = 64K }");
+        bench_flood(&bench, bench.client, bench.server);
+        assert_int_equal(bench_sndbuf(&bench, SESSION_SERVER), 2 * 64 * 1024);
+        bench_stop(&bench);
+
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+        assert_int_equal(sockopt_grow_sndbuf(pair[0], 32 * 1024), 0);
+        assert_int_equal(getsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &value, &len), 0);
+        assert_true(value > 2 * 32 * 1024);
+        close(pair[0]);
+        assert_int_equal(sockopt_grow_sndbuf(pair[0], 512 * 1024), -EBADF);
+        close(pair[1]);
+}
+
+/* One that the kernel does not let grow costs nothing but time. */
+static void no_room_is_no_harm(void **state) {
+        struct bench bench;
+        int before;
+
+        bench_start(&bench, 1, "");
+        before = bench_sndbuf(&bench, SESSION_SERVER);
+        script_rule(SCRIPT_SETSOCKOPT, SCRIPT_FAIL, ENOMEM, 0);
+        bench_flood(&bench, bench.client, bench.server);
+        bench_flood(&bench, bench.client, bench.server);
+        assert_int_equal(bench_sndbuf(&bench, SESSION_SERVER), before);
+        assert_int_equal(script.calls[SCRIPT_SETSOCKOPT], 1);
         bench_stop(&bench);
 }
 
@@ -250,6 +372,10 @@ int main(void) {
                 cmocka_unit_test(nodelay_comes_before_bulk),
                 cmocka_unit_test(nodelay_off_stays_off),
                 cmocka_unit_test(room_is_no_news),
+                cmocka_unit_test(a_watch_may_stay),
+                cmocka_unit_test(streams_get_room),
+                cmocka_unit_test(room_that_is_given_stays),
+                cmocka_unit_test(no_room_is_no_harm),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,6 +29,7 @@
 #define poller_add real_poller_add
 #define poller_add_quiet real_poller_add_quiet
 #define poller_watch real_poller_watch
+#define poller_unwatch real_poller_unwatch
 #define poller_add_listener real_poller_add_listener
 #define poller_remove real_poller_remove
 #define poller_wait real_poller_wait

@@ -34,6 +34,7 @@ __typeof__(poller_new) real_poller_new;
 __typeof__(poller_add) real_poller_add;
 __typeof__(poller_add_quiet) real_poller_add_quiet;
 __typeof__(poller_watch) real_poller_watch;
+__typeof__(poller_unwatch) real_poller_unwatch;
 __typeof__(poller_add_listener) real_poller_add_listener;
 __typeof__(poller_remove) real_poller_remove;
 __typeof__(poller_wait) real_poller_wait;

@@ -21,7 +21,7 @@ static const char *const script_names[SCRIPT_CALLS] = {
         [SCRIPT_TEE] = "tee", [SCRIPT_PIPE] = "pipe",
         [SCRIPT_PIPE_RESIZE] = "F_SETPIPE_SZ", [SCRIPT_PIPE_SIZE] = "F_GETPIPE_SZ", [SCRIPT_UNSENT] = "SIOCOUTQ",
         [SCRIPT_POLLER_NEW] = "epoll_create", [SCRIPT_POLLER_ADD] = "epoll_ctl(ADD)",
-        [SCRIPT_POLLER_WATCH] = "epoll_ctl(MOD)",
+        [SCRIPT_POLLER_WATCH] = "epoll_ctl(MOD, for room)", [SCRIPT_POLLER_UNWATCH] = "epoll_ctl(MOD, without)",
         [SCRIPT_POLLER_ADD_LISTENER] = "epoll_ctl(ADD, a listener)", [SCRIPT_POLLER_REMOVE] = "epoll_ctl(DEL)",
         [SCRIPT_POLLER_WAIT] = "epoll_wait", [SCRIPT_CLOCK] = "clock_gettime",
 };
@@ -359,6 +359,14 @@ int poller_watch(int poller, int fd, uint64_t key) {
         if (script_fd(fd))
                 script_fd(fd)->quiet = 0;
         return SCRIPT_REAL(SCRIPT_POLLER_WATCH, real_poller_watch(poller, fd, key));
+}
+
+int poller_unwatch(int poller, int fd, uint64_t key) {
+        SCRIPT_MAY_FAIL(SCRIPT_POLLER_UNWATCH, fd);
+        SCRIPT_MODEL(unwatch, fd);
+        if (script_fd(fd))
+                script_fd(fd)->quiet = 1;
+        return SCRIPT_REAL(SCRIPT_POLLER_UNWATCH, real_poller_unwatch(poller, fd, key));
 }
 
 int poller_add_listener(int poller, int fd, uint64_t key) {

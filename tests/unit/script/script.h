@@ -28,8 +28,8 @@ enum script_call {
         SCRIPT_RECV, SCRIPT_RECVMSG, SCRIPT_SEND, SCRIPT_READ, SCRIPT_WRITE,
         SCRIPT_SPLICE_IN /* into a pipe */, SCRIPT_SPLICE_OUT /* from a pipe */, SCRIPT_TEE, SCRIPT_PIPE,
         SCRIPT_PIPE_RESIZE, SCRIPT_PIPE_SIZE, SCRIPT_UNSENT, SCRIPT_POLLER_NEW, SCRIPT_POLLER_ADD,
-        SCRIPT_POLLER_WATCH, SCRIPT_POLLER_ADD_LISTENER, SCRIPT_POLLER_REMOVE, SCRIPT_POLLER_WAIT,
-        SCRIPT_CLOCK /* the one of microseconds, which connecting asks */,
+        SCRIPT_POLLER_WATCH, SCRIPT_POLLER_UNWATCH, SCRIPT_POLLER_ADD_LISTENER, SCRIPT_POLLER_REMOVE,
+        SCRIPT_POLLER_WAIT, SCRIPT_CLOCK /* the one of microseconds, which connecting asks */,
         SCRIPT_CALLS
 };
 
@@ -66,6 +66,7 @@ struct script_model {
         int (*setsockopt)(void *arg, int fd, int level, int name, const void *value, socklen_t len);
         int (*unsent)(void *arg, int fd);
         int (*watch)(void *arg, int fd);
+        int (*unwatch)(void *arg, int fd);
         int (*wait)(void *arg, struct poller_event *events, int max);
 };
 
