@@ -46,6 +46,7 @@
 #define EX_USAGE 64
 #define PERIOD 65521u                           /* the pattern's; prime */
 #define SLICE (256u * 1024)                     /* one read or write at most */
+#define PAGE 4096u
 #define HEAD sizeof(struct head)
 #define ADDRESSES_MAX 8
 #define EVENTS 256
@@ -173,14 +174,27 @@ static void *allocate(size_t n, size_t size) {
         return p;
 }
 
+/*
+ * What is read to starts with a page, as what the kernel copies it from mostly does: to a place some bytes beyond its
+ * source, pages aside, which is where malloc() puts it, AMD's Zen 3 takes three times as long to copy.
+ */
+static void *allocate_pages(size_t n) {
+        size_t whole = (n + PAGE - 1) / PAGE * PAGE;
+        void *p = aligned_alloc(PAGE, whole);
+
+        if (!p)
+                die("no memory");
+        return memset(p, 0, whole);
+}
+
 static void bench_init(struct bench *bench, const struct options *options) {
         uint32_t x = 2463534242u;
 
         *bench = (struct bench){.options = options, .epoll = epoll_create1(EPOLL_CLOEXEC)};
         if (bench->epoll < 0)
                 die("epoll_create1");
-        bench->pattern = allocate(PERIOD + SLICE, 1);
-        bench->scratch = allocate(SLICE, 1);
+        bench->pattern = allocate_pages(PERIOD + SLICE);
+        bench->scratch = allocate_pages(SLICE);
         for (size_t i = 0; i < PERIOD; i++) {
                 x ^= x << 13;
                 x ^= x >> 17;

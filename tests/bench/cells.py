@@ -61,6 +61,7 @@ class Figure:
     wall: float = None
     p50_us: float = None
     p99_us: float = None
+    whole: float = None  # the cost with what the load and the servers spent
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ class Family:
     decimals: int
     wall_decimals: int = None  # None: the wall says nothing here
     latency: bool = False
+    whole: str = ""  # what the second table, of costs with load and servers, is called
     without: frozenset = frozenset()  # peers that show nothing new here, or for which it makes no sense
     count: tuple = None  # (limit, peer, n): this many rows are to be below limit times that peer
     plot: str = ""  # the axis, where the family is drawn
@@ -102,10 +104,11 @@ ALIKE = frozenset({"nginx-64k", "socat", "haproxy-bigpipe"})
 STREAMS = Family(
     "streams", "Streams: CPU-seconds per GB (Gbit/s)",
     "One and eight streams at once, one way. GB is 10⁹ bytes.", 3, 1, count=(0.95, "socket-proxyd", 2),
-    plot="CPU-seconds per GB")
+    whole="CPU-seconds per GB of proxy, source and sink together", plot="CPU-seconds per GB")
 SHORT = Family(
     "short", "Short connections: CPU µs per connection (connections/s)",
-    "Connect, 64 bytes there and back, close; 64 at a time.", 1, 0, without=ALIKE, plot="CPU µs per connection")
+    "Connect, 64 bytes there and back, close; 64 at a time.", 1, 0, without=ALIKE,
+    whole="CPU µs per connection of proxy, client and server together", plot="CPU µs per connection")
 MESSAGES = Family(
     "messages", "Messages: CPU µs per message there and back (messages/s)",
     "On 1 and on 64 connections that last. With one connection, load, proxy and servers share one CPU.", 2, 0,
@@ -175,17 +178,18 @@ def spend(bench, proxy, route, mode, at_once, size=64):
     else:
         n = scale.messages if at_once > 1 else scale.messages_one
         options, unit_ns = {"c": at_once, "n": n, "s": size}, 1e3
-    before = loads.settled_cpu_ns(pids)
+    before, before_load = loads.settled_cpu_ns(pids), loads.load_cpu_ns(bench.servers.pids())
     if mode == "iperf":
         done = loads.iperf(proxy.address(route), max(scale.stream_bytes, IPERF_LEAST))
         unit_ns = 1e9 / GB
     else:
         done = loads.load(bench.bulk, mode, proxy.address(route), **options)
     spent_ns = loads.settled_cpu_ns(pids) - before
+    whole_ns = spent_ns + loads.load_cpu_ns(bench.servers.pids()) - before_load
     bulk = mode in ("source", "iperf")
     amount = done["bytes" if bulk else "done"]
     return Figure(spent_ns / unit_ns / amount, amount * (8 / GB if bulk else 1) / done["seconds"], done.get("p50_us"),
-                  done.get("p99_us"))
+                  done.get("p99_us"), whole_ns / unit_ns / amount)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import resource
 import select
 import subprocess
 import time
@@ -175,6 +176,12 @@ def cpu_ns(pids):
             fields = pathlib.Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
             total += (int(fields[13]) + int(fields[14])) * TICK_NS
     return total
+
+
+def load_cpu_ns(server_pids):
+    """CPU time of servers, and of what this process has started and seen end: the loads."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return cpu_ns(server_pids) + int((ended.ru_utime + ended.ru_stime) * 1e9)
 
 
 def settled_cpu_ns(pids):

@@ -47,9 +47,20 @@ def table(family, results, scale):
             cells.append("–" if ratio is None else f"{ratio:.3f}")
         lines.append(line(cells))
     lines += counted(family, results, rows)
+    if family.whole:
+        lines += wholes(family, results, rows, columns)
     if family.latency:
         lines += latencies(family, results, rows, columns)
     return "\n".join(lines) + "\n"
+
+
+def wholes(family, results, rows, columns):
+    """What moves from one process to another when the kernel works for both shows here, and does not count."""
+    lines = ["", f"{family.whole}:", "", *head([""] + [proxy.title for proxy in columns])]
+    for row in rows:
+        costs = [results.get(row, proxy.name, "whole") for proxy in columns]
+        lines.append(line([row.title] + ["–" if cost is None else f"{cost:,.{family.decimals}f}" for cost in costs]))
+    return lines
 
 
 def latencies(family, results, rows, columns):

@@ -96,5 +96,6 @@ class Results:
     def as_json(self):
         return [{"family": row.family.name, "row": row.title, "proxy": proxy,
                  "cost": [figure.cost for figure in figures], "wall": [figure.wall for figure in figures],
-                 "p50_us": [figure.p50_us for figure in figures], "p99_us": [figure.p99_us for figure in figures]}
+                 "whole": [figure.whole for figure in figures], "p50_us": [figure.p50_us for figure in figures],
+                 "p99_us": [figure.p99_us for figure in figures]}
                 for row, columns in self.figures.items() for proxy, figures in columns.items()]
