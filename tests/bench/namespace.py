@@ -13,6 +13,7 @@ from loads import CONGESTION
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWNET = 0x40000000
 EPHEMERAL = "10000 65000"
+TIME_WAITS = 4096  # more than that, from what was measured before, would make each connection look for its port longer
 NICE = -10  # where that is allowed
 DESCRIPTORS = 65536  # of each process, where that may be had
 libc = ctypes.CDLL(None, use_errno=True)
@@ -44,6 +45,7 @@ def prepare():
     for command in commands:
         subprocess.run(command.split(), check=True, env={**os.environ, "PATH": path})
     pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").write_text(EPHEMERAL)
+    pathlib.Path("/proc/sys/net/ipv4/tcp_max_tw_buckets").write_text(str(TIME_WAITS))
     with contextlib.suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, NICE)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
