@@ -177,7 +177,11 @@ struct env {
         struct log_limit header_limit;          /* lines about PROXY headers that were wrong */
         struct log_limit *server_limits;        /* lines about failed connects, by server slot */
         struct env_admit_limits *admit_limits;  /* by frontend slot */
-        char scratch[DIRECTION_SCRATCH];        /* bytes in flight, only while a handler runs */
+        /*
+         * Bytes in flight, only while a handler runs.  At the start of a page, as what the kernel copies them from is
+         * mostly: a copy to 8 to 24 bytes beyond its source, pages aside, takes three times as long on AMD's Zen 3.
+         */
+        _Alignas(4096) char scratch[DIRECTION_SCRATCH];
 };
 
 /* Nodes of a thread besides the sessions, which come before these. */

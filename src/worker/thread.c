@@ -115,7 +115,7 @@ static void thread_env_free(struct env *env) {
 }
 
 static struct env *thread_env(struct env_shared *shared, unsigned number) {
-        struct env *env = aligned_alloc(64, (sizeof(*env) + 63) / 64 * 64);
+        struct env *env = aligned_alloc(_Alignof(struct env), sizeof(*env));
 
         if (!env)
                 return NULL;

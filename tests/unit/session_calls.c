@@ -211,6 +211,15 @@ static void nodelay_off_stays_off(void **state) {
         bench_stop(&bench);
 }
 
+/* Where bytes are copied to starts with a page: see env.h. */
+static void bytes_have_pages(void **state) {
+        struct bench bench;
+
+        bench_start(&bench, 1, "");
+        assert_int_equal((uintptr_t)bench.rig.env->scratch % 4096, 0);
+        bench_stop(&bench);
+}
+
 /* A peer that reads wakes nobody; only one that had let a socket fill up. */
 static void room_is_no_news(void **state) {
         struct pollfd poller;
@@ -371,6 +380,7 @@ int main(void) {
                 cmocka_unit_test(nodelay_comes_before_two_segments),
                 cmocka_unit_test(nodelay_comes_before_bulk),
                 cmocka_unit_test(nodelay_off_stays_off),
+                cmocka_unit_test(bytes_have_pages),
                 cmocka_unit_test(room_is_no_news),
                 cmocka_unit_test(a_watch_may_stay),
                 cmocka_unit_test(streams_get_room),

@@ -88,7 +88,7 @@ void rig_name(struct addr *addr) {
 }
 
 static void rig_start_env(struct rig *rig) {
-        struct env *env = aligned_alloc(64, (sizeof(*env) + 63) / 64 * 64);
+        struct env *env = aligned_alloc(_Alignof(struct env), sizeof(*env));
 
         rig_need(env != NULL, "memory");
         memset(env, 0, sizeof(*env));
