@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "net/sys.h"
@@ -42,8 +43,28 @@ void loop_record_deinit(struct loop_record *record) {
 void loop_init(struct loop *loop, struct loop_record *record, const struct loop_handlers *handlers, void *owner,
                struct loop_links *links, struct wheel_node *timers) {
         *loop = (struct loop){ .record = record, .handlers = handlers, .owner = owner, .links = links,
-                               .now_ms = sys_clock_ms() };
+                               .now_ms = sys_clock_ms(), .alarm = -1, .alarm_ms = INT64_MAX };
         wheel_init(&loop->wheel, timers, loop->now_ms);
+}
+
+int loop_alarm(struct loop *loop) {
+        int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC), r;
+
+        if (fd < 0)
+                return -errno;
+        r = poller_add_quiet(loop->record->poller, fd, LOOP_ALARM_KEY);
+        if (r < 0) {
+                close(fd);
+                return r;
+        }
+        loop->alarm = fd;
+        return 0;
+}
+
+void loop_deinit(struct loop *loop) {
+        if (loop->alarm >= 0)
+                close(loop->alarm);
+        loop->alarm = -1;
 }
 
 void loop_stop(struct loop *loop) {
@@ -91,6 +112,11 @@ void loop_unready(struct loop *loop, uint32_t node) {
 static void loop_event(struct loop *loop, uint64_t key, uint32_t events) {
         uint64_t count;
 
+        /* Edge-triggered, it need not be read.  One that a process before us has set goes off here too. */
+        if (key == LOOP_ALARM_KEY) {
+                loop->alarm_ms = INT64_MAX;
+                return;
+        }
         if (key != LOOP_WAKE_KEY) {
                 loop->handlers->event(loop->owner, key, events);
                 return;
@@ -124,6 +150,21 @@ static void loop_ready_round(struct loop *loop) {
         loop->round_last = 0;
 }
 
+/* Has the alarm end the wait; returns what epoll_wait() itself has to see to. */
+static int loop_set_alarm(struct loop *loop, int wait_ms) {
+        int64_t until_ms = loop->now_ms + wait_ms;
+        struct itimerspec when = { .it_value = { .tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000 } };
+
+        if (loop->alarm < 0 || wait_ms <= 0)
+                return wait_ms;
+        if (until_ms >= loop->alarm_ms)
+                return -1;
+        if (timerfd_settime(loop->alarm, TFD_TIMER_ABSTIME, &when, NULL) < 0)
+                return wait_ms;
+        loop->alarm_ms = until_ms;
+        return -1;
+}
+
 int loop_round(struct loop *loop, int max_wait_ms) {
         struct loop_record *record = loop->record;
         uint32_t node;
@@ -132,7 +173,7 @@ int loop_round(struct loop *loop, int max_wait_ms) {
         wait_ms = loop->first ? 0 : wheel_timeout(&loop->wheel, loop->now_ms);
         if (max_wait_ms >= 0 && (wait_ms < 0 || wait_ms > max_wait_ms))
                 wait_ms = max_wait_ms;
-        n = poller_wait(record->poller, record->batch, LOOP_BATCH, wait_ms);
+        n = poller_wait(record->poller, record->batch, LOOP_BATCH, loop_set_alarm(loop, wait_ms));
         if (n < 0)
                 return n;
         loop->now_ms = sys_clock_ms();

@@ -67,19 +67,33 @@ struct loop {
         uint32_t first, last;                   /* the ready list, as index + 1 */
         uint32_t round_last;                    /* where the current round over it ends */
         int64_t now_ms;                         /* taken once a round */
+        int alarm;                              /* owned: a timerfd that ends a wait; -1: waits have a timeout */
+        int64_t alarm_ms;                       /* when it goes off, on CLOCK_MONOTONIC; INT64_MAX: it does not */
         int stopped;
 };
 
 /* The key of the wake descriptor: never used for anything else. */
 #define LOOP_WAKE_KEY UINT64_MAX
+#define LOOP_ALARM_KEY (UINT64_MAX - 1) /* nor is that of the alarm */
 
 /* Makes the poller and the wake descriptor in *record.  Returns 0 or -errno. */
 int loop_record_init(struct loop_record *record);
 void loop_record_deinit(struct loop_record *record);
 
-/* Prepares a loop over an initialised record.  Never fails. */
+/* Prepares a loop over an initialised record, without an alarm.  Never fails. */
 void loop_init(struct loop *loop, struct loop_record *record, const struct loop_handlers *handlers, void *owner,
                struct loop_links *links, struct wheel_node *timers);
+
+/*
+ * Has a timerfd end waits from now on.  With a timeout epoll_wait() sets up a timer of its own each time that it has
+ * to wait and takes it down again, though most waits end by an event: that costs about 1 µs a wait.  The alarm
+ * is set anew only for what is due before it goes off.  For a loop of one thread, which calls it.
+ * Returns 0 or -errno (EMFILE, ENFILE, ENOMEM, ENOSPC); without it the loop goes on to wait with a timeout.
+ */
+int loop_alarm(struct loop *loop);
+
+/* Closes the alarm, if there is one. */
+void loop_deinit(struct loop *loop);
 
 /* Runs rounds until loop_stop().  Returns 0, or -errno where waiting failed. */
 int loop_run(struct loop *loop);

@@ -7,9 +7,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define LIMITS_OTHER 16         /* standard streams, arena, logs, signals, a resolver's socket, and some air */
+#define LIMITS_OTHER 14         /* standard streams, arena, logs, signals, a resolver's socket, and some air */
 #define LIMITS_ADMIN 8          /* wake-ups and poller of the admin thread, and some who talk to it */
-#define LIMITS_PER_THREAD 2     /* epoll and wake-up */
+#define LIMITS_PER_THREAD 3     /* epoll, wake-up and alarm */
 #define LIMITS_THREAD_PIPES 4   /* pipes that a thread may always have */
 #define LIMITS_PIPE_SHARE 16    /* one session in so many may have bytes parked; the others do without a pipe */
 

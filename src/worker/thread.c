@@ -81,6 +81,7 @@ static void *thread_main(void *arg) {
         pthread_setname_np(pthread_self(), name);
         /* The one that copying needs is made before traffic, so that descriptors come back to this number. */
         pipe_pool_ready(&env->pipes, PIPE_SMALL);
+        r = loop_alarm(&env->loop);
         accept_adopt(env);
         loop_replay(&env->loop);
         while ((phase = atomic_load(&pool->phase)) < THREAD_LEAVE && r >= 0) {
@@ -202,8 +203,11 @@ void thread_pool_stop(struct thread_pool *pool, enum thread_phase phase) {
                 pthread_join(pool->ids[i], NULL);
         if (pool->n)
                 pthread_barrier_destroy(&pool->barrier);
-        for (unsigned i = 0; pool->envs && i < pool->shared->n_threads; i++)
+        for (unsigned i = 0; pool->envs && i < pool->shared->n_threads; i++) {
+                if (pool->envs[i])
+                        loop_deinit(&pool->envs[i]->loop);
                 thread_env_free(pool->envs[i]);
+        }
         if (pool->notify >= 0)
                 close(pool->notify);
         free(pool->envs);

@@ -662,6 +662,94 @@ static void test_kernel_quiet(void **state) {
         close(pair[1]);
 }
 
+static int64_t passed_ms(int64_t since_ms) {
+        return sys_clock_ms() - since_ms;
+}
+
+/* Rounds until one says something. */
+static const char *rounds_of(struct bench *bench) {
+        int64_t began = sys_clock_ms();
+        const char *text;
+
+        do
+                text = round_of(bench, PATIENCE_MS);
+        while (!*text && passed_ms(began) < PATIENCE_MS);
+        return text;
+}
+
+/* The alarm ends a wait when the next timer is due, and when the caller's time is up. */
+static void test_alarm(void **state) {
+        struct bench *bench = *state;
+        int64_t began = bench->loop.now_ms;
+
+        assert_int_equal(loop_alarm(&bench->loop), 0);
+        wheel_arm(&bench->loop.wheel, 1, began + 30);
+        assert_string_equal(rounds_of(bench), "t1");
+        assert_true(passed_ms(began) >= 30);
+
+        began = bench->loop.now_ms;
+        wheel_arm(&bench->loop.wheel, 1, began + 2 * PATIENCE_MS);
+        assert_string_equal(round_of(bench, 20), "");
+        assert_true(passed_ms(began) >= 20 && passed_ms(began) < PATIENCE_MS);
+
+        /* What comes before all that it is set for, sets it anew; what comes later does not. */
+        began = bench->loop.now_ms;
+        wheel_arm(&bench->loop.wheel, 2, began + 40);
+        loop_wake(&bench->record);
+        assert_string_equal(rounds_of(bench), "w");
+        assert_in_range(bench->loop.alarm_ms, began, began + 40);
+        wheel_arm(&bench->loop.wheel, 3, began + 10);
+        assert_string_equal(rounds_of(bench), "t3");
+        assert_string_equal(rounds_of(bench), "t2");
+        assert_true(passed_ms(began) >= 40);
+
+        /* Events do not wait for it. */
+        loop_wake(&bench->record);
+        assert_string_equal(round_of(bench, PATIENCE_MS), "w");
+        loop_deinit(&bench->loop);
+}
+
+/* One that goes off without having been set, as that of a process before us, costs a round and no timer. */
+static void test_alarm_of_another(void **state) {
+        struct loop_links links[1] = { { 0 } };
+        struct wheel_node timers[1] = { { 0 } };
+        struct bench *bench = *state;
+        int64_t began = bench->loop.now_ms;
+        struct loop other;
+
+        loop_init(&other, &bench->record, &bench_handlers, bench, links, timers);
+        assert_int_equal(loop_alarm(&bench->loop), 0);
+        assert_int_equal(loop_alarm(&other), 0);
+        wheel_arm(&bench->loop.wheel, 1, began + 60);
+        wheel_arm(&other.wheel, 0, began + 20);
+        loop_wake(&bench->record);
+        assert_int_equal(loop_round(&other, -1), 0);
+        assert_true(other.alarm_ms <= began + 20);
+        assert_string_equal(rounds_of(bench), "t1");
+        assert_true(passed_ms(began) >= 60);
+        loop_deinit(&other);
+        loop_deinit(&other);
+        loop_deinit(&bench->loop);
+}
+
+/* Where there is none, or it cannot be set, a wait ends all the same. */
+static void test_no_alarm(void **state) {
+        struct loop_record none = { .poller = -1, .wake = -1 };
+        struct bench *bench = *state;
+        int64_t began = bench->loop.now_ms;
+        struct loop broken = bench->loop;
+
+        broken.record = &none;
+        assert_int_equal(loop_alarm(&broken), -EBADF);
+        assert_int_equal(broken.alarm, -1);
+
+        bench->loop.alarm = bench->record.wake;
+        wheel_arm(&bench->loop.wheel, 1, began + 20);
+        assert_string_equal(rounds_of(bench), "t1");
+        assert_true(passed_ms(began) >= 20);
+        bench->loop.alarm = -1;
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
@@ -687,6 +775,9 @@ int main(void) {
                 TEST(test_kernel_add_wakes_the_other_thread),
                 TEST(test_kernel_close_unregisters),
                 TEST(test_kernel_quiet),
+                TEST(test_alarm),
+                TEST(test_alarm_of_another),
+                TEST(test_no_alarm),
         };
 
         return cmocka_run_group_tests_name("loop", tests, NULL, NULL);
