@@ -5,7 +5,7 @@
 
 #include "net/sys.h"
 
-#define PIPE_BIG_SIZE (256u * 1024u)   /* more does not stay in a cache until it is read */
+#define PIPE_BIG_SIZE (512u * 1024u)
 
 int pipe_store_init(struct pipe_store *store, const struct arena *arena, uint64_t big_budget) {
         *store = (struct pipe_store){ .records = arena_slab(arena, ARENA_PIPES), .big_size = PIPE_BIG_SIZE };

@@ -6,9 +6,9 @@
 #include "net/sys.h"
 #include "session/env.h"
 
-/* A few times what one splice brings, or else as much.  A pipe that the kernel leaves smaller loses sooner. */
+/* Twice what one splice brings, or else as much.  A pipe that the kernel leaves smaller loses sooner. */
 #define TAP_PIPE_SIZE (1024 * 1024)
-#define TAP_PIPE_SMALLER (256 * 1024)
+#define TAP_PIPE_SMALLER (512 * 1024)
 
 static void tap_close_ends(struct tap *tap, int end) {
         for (int side = 0; side < SESSION_SIDES; side++) {

@@ -20,7 +20,7 @@
 #include "engine/pipe.h"
 #include "net/sys.h"
 
-#define BIG (256u * 1024u)        /* a big pipe */
+#define BIG (512u * 1024u)        /* a big pipe */
 #define NOBODY 65534
 
 struct fixture {
