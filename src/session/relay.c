@@ -134,19 +134,19 @@ static void relay_unwatch(struct env *env, struct session *session, unsigned sid
                 session->sockets |= (uint8_t)SESSION_WATCHED(side);
 }
 
-/* What the config gives that side's socket; NULL where its listener is in no config any more. */
+/* What the config gives that side's socket; NULL where its listener or server is in no config any more. */
 static const struct sockopt_set *relay_sockopts(const struct env *env, const struct session *session, unsigned side) {
         const struct conf_listener *listener = env->shared->listeners[session->listener].conf;
 
         if (side == SESSION_SERVER)
-                return &env_server(env, session)->conf->sockopts;
+                return env_server(env, session)->ghost ? NULL : &env_server(env, session)->conf->sockopts;
         return listener ? &listener->sockopts : NULL;
 }
 
 /*
  * A stream has filled that side up.  The kernel lets TCP's send buffer grow with a stream, but not that of AF_UNIX,
- * so that is done here, once, unless the config says how large it is to be.  Where the kernel refuses, the stream
- * goes on as it did.
+ * so that is done here, once, unless the config says how large it is to be, or may have said so.  Where the kernel
+ * refuses, the stream goes on as it did.
  */
 static void relay_grow(const struct env *env, struct session *session, unsigned side) {
         const struct sockopt_set *set;
@@ -155,7 +155,7 @@ static void relay_grow(const struct env *env, struct session *session, unsigned 
                 return;
         session->sockets |= (uint8_t)SESSION_ROOMY(side);
         set = relay_sockopts(env, session, side);
-        if (!set || !sockopt_given(set, SOCKOPT_SNDBUF))
+        if (set && !sockopt_given(set, SOCKOPT_SNDBUF))
                 sockopt_grow_sndbuf(session->fd[side], RELAY_UNIX_SNDBUF);
 }
 

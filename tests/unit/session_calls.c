@@ -346,6 +346,15 @@ static void room_that_is_given_stays(void **state) {
         assert_int_equal(bench_sndbuf(&bench, SESSION_SERVER), 2 * 64 * 1024);
         bench_stop(&bench);
 
+        /* A reload has removed the server, and what its buffer was to be is not known any more. */
+        bench_start(&bench, 1, "");
+        value = bench_sndbuf(&bench, SESSION_SERVER);
+        bench.rig.shared.servers[0].ghost = &bench;
+        bench_flood(&bench, bench.client, bench.server);
+        bench.rig.shared.servers[0].ghost = NULL;
+        assert_int_equal(bench_sndbuf(&bench, SESSION_SERVER), value);
+        bench_stop(&bench);
+
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
         assert_int_equal(sockopt_grow_sndbuf(pair[0], 32 * 1024), 0);
         assert_int_equal(getsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &value, &len), 0);
