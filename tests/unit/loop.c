@@ -734,7 +734,7 @@ static void test_alarm_of_another(void **state) {
 
 /* Where there is none, or it cannot be set, a wait ends all the same. */
 static void test_no_alarm(void **state) {
-        struct loop_record none = { .poller = -1, .wake = -1 };
+        static struct loop_record none = { .poller = -1, .wake = -1 };
         struct bench *bench = *state;
         int64_t began = bench->loop.now_ms;
         struct loop broken = bench->loop;

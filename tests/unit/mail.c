@@ -49,9 +49,10 @@ static void post_start(struct post *post) {
                     shared->threads);
         memset(shared->threads, 0, THREADS * sizeof(struct env_thread));
         for (unsigned i = 0; i < THREADS; i++) {
-                struct env *env = post->envs[i] = calloc(1, sizeof(*env));
+                struct env *env = post->envs[i] = aligned_alloc(_Alignof(struct env), sizeof(*env));
 
                 assert_non_null(env);
+                memset(env, 0, sizeof(*env));
                 assert_int_equal(loop_record_init(&post->records[i]), 0);
                 shared->threads[i].record = &post->records[i];
                 shared->threads[i].own = post->own[i];
