@@ -87,7 +87,7 @@ void loop_init(struct loop *loop, struct loop_record *record, const struct loop_
 /*
  * Has a timerfd end waits from now on.  With a timeout epoll_wait() sets up a timer of its own each time that it has
  * to wait and takes it down again, though most waits end by an event: that costs about 1 µs a wait.  The alarm
- * is set anew only for what is due before it goes off.  For a loop of one thread, which calls it.
+ * is set anew only for what is due before it goes off.  To be called before the first round.
  * Returns 0 or -errno (EMFILE, ENFILE, ENOMEM, ENOSPC); without it the loop goes on to wait with a timeout.
  */
 int loop_alarm(struct loop *loop);

@@ -81,7 +81,6 @@ static void *thread_main(void *arg) {
         pthread_setname_np(pthread_self(), name);
         /* The one that copying needs is made before traffic, so that descriptors come back to this number. */
         pipe_pool_ready(&env->pipes, PIPE_SMALL);
-        r = loop_alarm(&env->loop);
         accept_adopt(env);
         loop_replay(&env->loop);
         while ((phase = atomic_load(&pool->phase)) < THREAD_LEAVE && r >= 0) {
@@ -170,9 +169,14 @@ int thread_pool_prepare(struct thread_pool *pool, struct env_shared *shared) {
         if (pool->notify < 0)
                 return -errno;
         for (unsigned i = 0; i < wanted; i++) {
+                int r;
+
                 pool->envs[i] = thread_env(shared, i);
                 if (!pool->envs[i])
                         return -ENOMEM;
+                r = loop_alarm(&pool->envs[i]->loop);
+                if (r < 0)
+                        return r;
         }
         atomic_store(&pool->accepting, wanted);
         return 0;
