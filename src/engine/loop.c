@@ -153,12 +153,14 @@ static void loop_ready_round(struct loop *loop) {
 /* Has the alarm end the wait; returns what epoll_wait() itself has to see to. */
 static int loop_set_alarm(struct loop *loop, int wait_ms) {
         int64_t until_ms = loop->now_ms + wait_ms;
-        struct itimerspec when = { .it_value = { .tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000 } };
+        struct itimerspec when = { 0 };
 
         if (loop->alarm < 0 || wait_ms <= 0)
                 return wait_ms;
         if (until_ms >= loop->alarm_ms)
                 return -1;
+        when.it_value.tv_sec = until_ms / 1000;
+        when.it_value.tv_nsec = until_ms % 1000 * 1000000;
         if (timerfd_settime(loop->alarm, TFD_TIMER_ABSTIME, &when, NULL) < 0)
                 return wait_ms;
         loop->alarm_ms = until_ms;
